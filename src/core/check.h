@@ -3,6 +3,8 @@
 #ifndef CORE_CHECK_H
 #define CORE_CHECK_H
 
+#include <stddef.h>
+
 /* Prints file, line and expression to stderr and aborts. */
 _Noreturn void check_failed(const char *file, int line, const char *expr);
 

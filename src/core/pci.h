@@ -49,7 +49,7 @@ struct pci_function {
 	uint8_t config[PCI_CONFIG_BYTES];     /* what reads see, little-endian */
 	uint8_t write_mask[PCI_CONFIG_BYTES]; /* bits that the guest may change */
 	uint8_t cap_end;  /* first free byte for capabilities; pci_function_init: 0x40 */
-	uint8_t cap_last; /* offset of the last capability's next pointer holder; 0: none */
+	uint8_t cap_last; /* offset of the last capability; 0: none */
 	struct pci_bar bars[PCI_BARS_MAX];
 };
 
@@ -65,6 +65,7 @@ struct pci_bus {
 	struct pci_function bridge;
 	struct bus_range ecam, address_port, data_port;
 	uint32_t address;         /* of 0xCF8 */
+	uint8_t reset_control;    /* of 0xCF9: what was last written */
 	void (*reset)(void *ctx); /* port 0xCF9 asked for a reset */
 	void *reset_ctx;
 	uint64_t next_bar; /* next free address for the BARs' first places */
