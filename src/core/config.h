@@ -115,14 +115,20 @@ struct config_limits {
 
 /* config_check: every rule of the wire's table and of conformance.md that the config alone can
  * break, in the order of the ordinals; rounds guest_memory up. Returns GUEST_OK or GUEST_BAD_CONFIG
- * (duplicate listener ports are GUEST_DEVICE_START_FAILURE) with field, value, limit and remedy in
- * `d`. */
+ * with field, value, limit and remedy in `d`. Only after all of those come the two faults that
+ * conformance.md calls GUEST_DEVICE_START_FAILURE: a QCOW disk to be written, a duplicate listener
+ * port (which Launch answers with BAD_CONFIG). */
 enum guest_error config_check(
 	struct guest_config *c, const struct config_limits *limits, struct diag *d);
 
-/* config_cmdline: cmdline and each cmdline_add joined by one space; heap, the caller frees; NULL on
- * -ENOMEM. */
+/* config_field_name: the wire's name of a field ("guest_memory"); NULL for an ordinal that has none.
+ * The JSON key is the same with '-' for '_'. */
+const char *config_field_name(unsigned int ordinal);
+
+/* config_cmdline: cmdline and each cmdline_add joined by one space (empty ones add nothing); heap,
+ * the caller frees; NULL on -ENOMEM. config_cmdline_length: its length in bytes. */
 char *config_cmdline(const struct guest_config *c);
+size_t config_cmdline_length(const struct guest_config *c);
 
 /* config_parse_size: "64M": decimal digits and one of b, k, M, G (powers of 1024; none: bytes) →
  * bytes. Case does not matter. -EINVAL (not a size), -ERANGE (does not fit 64 bits), with the text
