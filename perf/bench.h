@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The benchmarks that main.c's table lists; one bench_NAME.c each. */
+#ifndef PERF_BENCH_H
+#define PERF_BENCH_H
+
+#include "perf/harness.h"
+
+extern const struct bench bench_clock_cost;
+
+#endif
