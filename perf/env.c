@@ -48,7 +48,7 @@ static void cpu_read(struct env *e)
 	char brand[49] = "unknown";
 	const char *start = brand;
 
-	if (__get_cpuid_max(0x80000000, NULL) >= 0x80000004) {
+	if ((unsigned int)__get_cpuid_max(0x80000000, NULL) >= 0x80000004) {
 		for (unsigned int i = 0; i < 3; i++) {
 			__cpuid(0x80000002 + i, a, b, c, d);
 			memcpy(brand + 16 * i, (uint32_t[]){a, b, c, d}, 16);

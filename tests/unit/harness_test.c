@@ -290,9 +290,10 @@ Test(report, text_prints_ratio_and_verdicts)
 
 static int parse(struct options *o, struct diag *d, char *first, char *second, char *third)
 {
-	char *argv[] = {"ringbench", first, second, third, NULL};
+	static char *argv[5]; /* options.name points into it afterwards */
 	int argc = 1;
 
+	memcpy(argv, (char *[]){"ringbench", first, second, third, NULL}, sizeof(argv));
 	while (argv[argc])
 		argc++;
 	return options_parse(o, argc, argv, d);
