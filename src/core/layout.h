@@ -19,11 +19,13 @@
 #define LAYOUT_KERNEL_MIN           0x100000ULL
 
 /* The 32-bit hole, [3 GiB, 4 GiB). */
-#define LAYOUT_PCI_MMIO     0xc0000000ULL /* window for BARs */
-#define LAYOUT_PCI_MMIO_END 0xe0000000ULL
-#define LAYOUT_ECAM         0xe0000000ULL
-#define LAYOUT_ECAM_BYTES   0x100000ULL /* one bus: 32 slots × 8 functions × 4 KiB */
-#define LAYOUT_IOAPIC       0xfec00000ULL
+#define LAYOUT_PCI_MMIO       0xc0000000ULL /* window for BARs */
+#define LAYOUT_PCI_MMIO_END   0xe0000000ULL
+#define LAYOUT_PCI_MMIO_LAST  0xdfffffffULL /* for dsdt.asl, which cannot subtract there */
+#define LAYOUT_PCI_MMIO_BYTES 0x20000000ULL
+#define LAYOUT_ECAM           0xe0000000ULL
+#define LAYOUT_ECAM_BYTES     0x100000ULL /* one bus: 32 slots × 8 functions × 4 KiB */
+#define LAYOUT_IOAPIC         0xfec00000ULL
 #define LAYOUT_WAKEUP_MAILBOX                                                                      \
 	0xfed40000ULL /* ACPI multiprocessor wakeup, one page, where it is used */
 #define LAYOUT_LAPIC        0xfee00000ULL
