@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The command table. */
+#include "commands.h"
+
+#include "lib.h"
+
+const struct command commands[] = {
+	{.name = "help", .usage = "", .summary = "this list", .run = cmd_help},
+	{.name = "cpu", .usage = "", .summary = "CPUs, hypervisor, TSC rate", .run = cmd_cpu},
+	{.name = "mem",
+		.usage = "[KIB]",
+		.summary = "memory map, and a check of one page in so many KiB",
+		.run = cmd_mem},
+	{.name = "echo", .usage = "TEXT", .summary = "say TEXT", .run = cmd_echo},
+	{.name = "spin",
+		.usage = "SECONDS | Nx",
+		.summary = "keep the CPU busy for a time, or for N turns",
+		.run = cmd_spin},
+	{.name = "smp", .usage = "", .summary = "run a function on each other CPU", .run = cmd_smp},
+	{.name = "exits",
+		.usage = "pio-write|pio-read|mmio-write|mmio-read N [PORT|ADDRESS]",
+		.summary = "N accesses in a loop, and the time of each",
+		.run = cmd_exits},
+	{.name = "power", .usage = "", .summary = "wait for the power button", .run = cmd_power},
+	{.name = "halt", .usage = "", .summary = "power off by ACPI", .run = cmd_halt},
+	{.name = "reboot", .usage = "", .summary = "reset the machine", .run = cmd_reboot},
+	{.name = "crash",
+		.usage = "[mmio-exec|triple|ud]",
+		.summary = "execute where there is no memory, fault thrice, or trap",
+		.run = cmd_crash},
+};
+
+const unsigned command_count = ARRAY_SIZE(commands);
