@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Runs a fuzz target over the files of its corpus, so that ctest replays what fuzzing once found. */
+/* Runs a fuzz target over the files of its corpus, so that ctest replays what fuzzing once found.
+ */
 #include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>
