@@ -18,6 +18,17 @@
 
 struct reactor;
 
+/* How other threads wake a reactor that sleeps. The first is for everybody; the others are for
+ * measuring. Where the kernel (< 6.13) cannot send a message without a ring, threads that are no
+ * reactors use the eventfd in any case. */
+enum reactor_wake {
+	REACTOR_WAKE_BEST = 0, /* as REACTOR_WAKE_MSG_RING */
+	REACTOR_WAKE_MSG_RING, /* reactors: an SQE within their turn; other threads: a system call
+				*/
+	REACTOR_WAKE_MSG_CALL, /* everybody: the system call that sends a message without a ring */
+	REACTOR_WAKE_EVENTFD,  /* everybody: a write to an eventfd that the reactor polls */
+};
+
 struct reactor_params {
 	unsigned int index;      /* which of the daemon's reactors this is */
 	int core;                /* pinned to this CPU when it runs; -1: not pinned */
@@ -25,6 +36,7 @@ struct reactor_params {
 	unsigned int cq_entries; /* power of two; 0: 8 × sq_entries */
 	unsigned int file_slots; /* size of the registered file table; 0: 1024 */
 	unsigned int poll_us;    /* upper bound of the adaptive busy poll; 0: never poll */
+	enum reactor_wake wake;  /* how others wake this one; 0: the best there is */
 };
 
 /* reactor_create: makes the ring, disabled until reactor_run. Any thread.
@@ -128,7 +140,7 @@ static inline bool reactor_timer_armed(const struct reactor_timer *t)
 
 /* A source that can be looked at without a system call (a virtqueue's avail index). While any
  * poller found something within the adaptive window (≤ poll_us), the reactor polls instead of
- * sleeping. */
+ * sleeping. The three functions neither add nor remove pollers; `arm` may come twice in a row. */
 struct reactor_poller {
 	bool (*poll)(struct reactor_poller *p); /* true: found work (and deferred a task for it) */
 	void (*arm)(struct reactor_poller *p);  /* the reactor is about to sleep: notifications on;

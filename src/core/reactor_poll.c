@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How a turn begins: submit, then poll while that pays, else sleep.
+ *
+ * The window is how long to poll before sleeping. It doubles when polling found work, or when a
+ * sleep was so short that polling would have; it halves when a whole window went by for nothing.
+ * An idle reactor's window is 0: it sleeps at once. */
+#include "core/reactor_private.h"
+
+#define WINDOW_START_NS 4000u
+#define WINDOW_MIN_NS   1000u
+
+static void window_grow(struct reactor *r)
+{
+	uint64_t window_ns = r->poll_window_ns ? r->poll_window_ns * 2 : WINDOW_START_NS;
+
+	r->poll_window_ns = window_ns < r->poll_max_ns ? window_ns : r->poll_max_ns;
+}
+
+static void window_shrink(struct reactor *r)
+{
+	r->poll_window_ns /= 2;
+	if (r->poll_window_ns < WINDOW_MIN_NS)
+		r->poll_window_ns = 0;
+}
+
+void reactor_poller_add(struct reactor *r, struct reactor_poller *p)
+{
+	CHECK(reactor_is_current(r));
+	list_add_tail(&r->pollers, &p->link);
+	r->pollers_armed = false; /* all are armed, and looked at, before the next sleep */
+}
+
+void reactor_poller_remove(struct reactor *r, struct reactor_poller *p)
+{
+	CHECK(reactor_is_current(r));
+	list_del(&p->link);
+}
+
+/* Looks at every source once, so that none starves behind a busy one. */
+static bool pollers_poll(struct reactor *r)
+{
+	bool found = false;
+
+	if (list_empty(&r->pollers))
+		return false;
+	list_for_each_safe (pos, &r->pollers) {
+		struct reactor_poller *p = list_entry(pos, struct reactor_poller, link);
+
+		found |= p->poll(p);
+	}
+	STAT_ADD(r, polls, 1);
+	return found;
+}
+
+static void pollers_disarm(struct reactor *r)
+{
+	if (!r->pollers_armed)
+		return;
+	r->pollers_armed = false;
+	list_for_each_safe (pos, &r->pollers) {
+		struct reactor_poller *p = list_entry(pos, struct reactor_poller, link);
+
+		p->disarm(p);
+	}
+}
+
+/* Notifications on; true if work came before they were. */
+static bool pollers_arm(struct reactor *r)
+{
+	if (r->pollers_armed || list_empty(&r->pollers))
+		return false;
+	r->pollers_armed = true;
+	list_for_each_safe (pos, &r->pollers) {
+		struct reactor_poller *p = list_entry(pos, struct reactor_poller, link);
+
+		p->arm(p);
+	}
+	if (!pollers_poll(r))
+		return false;
+	window_grow(r);
+	return true;
+}
+
+/* Polls for one window at most. True if there is something to do. */
+static bool poll_spin(struct reactor *r)
+{
+	uint64_t now_ns, end_ns, timer_ns = timer_heap_next_ns(&r->timers);
+
+	if (list_empty(&r->pollers) || r->poll_window_ns == 0)
+		return false;
+	pollers_disarm(r);
+	ring_flush(r);
+	now_ns = reactor_clock_ns();
+	end_ns = now_ns + r->poll_window_ns;
+	while (now_ns < end_ns) {
+		if (pollers_poll(r) || ring_has_events(r) || !inbox_empty(r)) {
+			STAT_ADD(r, poll_hits, 1);
+			window_grow(r);
+			return true;
+		}
+		if (now_ns >= timer_ns)
+			return true;
+		__builtin_ia32_pause();
+		now_ns = reactor_clock_ns();
+	}
+	window_shrink(r);
+	return false;
+}
+
+static void poll_sleep(struct reactor *r)
+{
+	uint64_t before_ns = reactor_clock_ns(), timer_ns = timer_heap_next_ns(&r->timers);
+	uint64_t timeout_ns = TIMER_HEAP_NEVER;
+
+	if (timer_ns != TIMER_HEAP_NEVER)
+		timeout_ns = timer_ns > before_ns ? timer_ns - before_ns : 0;
+	ring_wait(r, timeout_ns);
+	if (list_empty(&r->pollers) || r->poll_max_ns == 0 || !ring_has_events(r))
+		return;
+	if (reactor_clock_ns() - before_ns < r->poll_max_ns)
+		window_grow(r);
+}
+
+void poll_wait(struct reactor *r, bool work_queued)
+{
+	if (work_queued) {
+		if (!r->pollers_armed)
+			pollers_poll(r);
+		ring_flush(r);
+		return;
+	}
+	if (poll_spin(r) || pollers_arm(r) || !inbox_sleep(r)) {
+		ring_flush(r);
+		return;
+	}
+	poll_sleep(r);
+	inbox_awake(r);
+}
