@@ -8,7 +8,7 @@
 #include "smp.h"
 #include "trap.h"
 
-#define JOIN_TIMEOUT_US 2000000
+#define JOIN_TIMEOUT_US 10000000
 
 /* Twelve characters in three registers, as CPUID's signatures are. */
 static void signature_print(const char *what, uint32_t a, uint32_t b, uint32_t c)

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The only code that must run in ring 0: the PVH entry, the entries of the other CPUs, the interrupt
- * vectors and the gate by which ring 3 asks for something privileged.
+ * The only code that must run in ring 0: the PVH entry, the entries of the other CPUs, the
+ * interrupt vectors and the gate by which ring 3 asks for something privileged.
  *
- * On hosts whose KVM has no VMX/SVM each ring-0 instruction is interpreted at some 0.5 us, so descriptor
- * tables and page tables are data of the image and not the work of a loop, an interrupt costs four
- * instructions, and everything else is C in ring 3.
+ * On hosts whose KVM has no VMX/SVM each ring-0 instruction is interpreted at some 0.5 us, so
+ * descriptor tables and page tables are data of the image and not the work of a loop, an interrupt
+ * costs four instructions, and everything else is C in ring 3.
  */
 #include "layout.h"
 
@@ -18,12 +18,15 @@
 #define CR4_PAE  0x20
 #define CR0_LONG 0x80000033 /* PG, NE, ET, MP, PE */
 
-#define RFLAGS_RING3     0x3002 /* IOPL 3, interrupts off until the local APIC is set up */
-#define RFLAGS_RING3_AP  0x3202
+#define RFLAGS_RING3    0x3002 /* IOPL 3, interrupts off until the local APIC is set up */
+#define RFLAGS_RING3_AP 0x3202
+
+/* Exceptions 8, 10 to 14, 17, 21, 29 and 30 push an error code. */
+#define HAS_ERROR_CODE 0x60227d00
 
 /*
- * The vectors lie at exactly 1 MiB, 32 bytes each: so the two halves of each gate's address are known to
- * the assembler, and the IDT needs no code to fill it.
+ * The vectors lie at exactly 1 MiB, 32 bytes each: so the two halves of each gate's address are
+ * known to the assembler, and the IDT needs no code to fill it.
  */
 	.section .text.vectors, "ax"
 	.code64
@@ -41,7 +44,7 @@ vectors:
 	lock incq irq_any
 	movl	$0, LAPIC_ALIAS + 0xb0
 	iretq
-	.elseif n == 8 || n == 10 || n == 11 || n == 12 || n == 14 || n == 17 || n == 21 || n == 29 || n == 30
+	.elseif (HAS_ERROR_CODE >> n) & 1
 	push	$n
 	jmp	trap_common
 	.else
@@ -61,7 +64,7 @@ vectors:
 
 	.text
 
-/* Turns on long mode; clobbers eax, ecx, edx. The next instruction must be a far jump to 64-bit code. */
+/* Turns on long mode; clobbers eax, ecx, edx. Next must come a far jump to 64-bit code. */
 	.macro enter_long_mode
 	mov	$boot_pml4, %eax
 	mov	%eax, %cr3
@@ -76,7 +79,7 @@ vectors:
 	mov	%eax, %cr0
 	.endm
 
-/* iretq to ring 3; the ring-3 stack is in rax, flags and function are given. Arguments are in place. */
+/* iretq to ring 3; the ring-3 stack is in rax, the function's arguments are in place. */
 	.macro enter_ring3 flags, function
 	pushq	$SEL_USER_DATA
 	push	%rax
@@ -143,8 +146,9 @@ ap_start32:
 	ljmp	$SEL_CODE64, $ap_start64
 
 /*
- * Here also lands a CPU released by the ACPI wakeup mailbox: 64-bit mode, identity-mapped, interrupts
- * off, its own descriptor tables. CPUs are started one at a time, so the stacks are plain variables.
+ * Here also lands a CPU released by the ACPI wakeup mailbox: 64-bit mode, identity-mapped,
+ * interrupts off, its own descriptor tables. CPUs are started one at a time, so the stacks are plain
+ * variables.
  */
 	.code64
 	.global ap_start64
@@ -163,10 +167,10 @@ ap_start64:
 	enter_ring3 RFLAGS_RING3_AP, smp_ap_main
 
 /*
- * The gate into ring 0: int and syscall do not work from ring 3 on every host, exceptions do. A hlt in
- * ring 3 is a general protection fault: with rax = 0 it waits for an interrupt unless *rdi != rsi
- * already; otherwise it calls the function rax with rdi, rsi and, in rdx, the exception frame (rip, cs,
- * rflags...) with which it will return.
+ * The gate into ring 0: int and syscall do not work from ring 3 on every host, exceptions do. A hlt
+ * in ring 3 is a general protection fault: with rax = 0 it waits for an interrupt unless *rdi != rsi
+ * already; otherwise it calls the function rax with rdi, rsi and, in rdx, the exception frame (rip,
+ * cs, rflags, ...) with which it will return.
  */
 	.global ring0_call
 ring0_call:
@@ -255,7 +259,7 @@ gdt:
 	.quad	0x00cff3000000ffff	/* SEL_USER_DATA */
 	.quad	0x00affb000000ffff	/* SEL_USER_CODE */
 	.quad	0
-	.rept	CPU_MAX			/* SEL_TSS + 16 * CPU: the address is filled in at run time */
+	.rept	CPU_MAX	/* SEL_TSS + 16 * CPU: the address is filled in at run time */
 	.quad	0x0000890000000000 + TSS_SIZE - 1, 0
 	.endr
 gdt_end:
@@ -282,9 +286,10 @@ idt_pointer:
 	.quad	idt
 
 /*
- * 4 GiB identity-mapped with 2 MiB pages, open to ring 3; the top GiB, where the devices are, uncached.
- * The top GiB appears once more at the top of the address space, because there the local APIC can be
- * reached with a sign-extended 32-bit address: an acknowledgement without a free register.
+ * 4 GiB identity-mapped with 2 MiB pages, open to ring 3; the top GiB, where the devices are,
+ * uncached. The top GiB appears once more at the top of the address space, because there the local
+ * APIC can be reached with a sign-extended 32-bit address: an acknowledgement without a free
+ * register.
  */
 	.balign 4096
 	.global boot_pml4

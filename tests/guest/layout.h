@@ -1,19 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Addresses, selectors and limits shared by C and assembly. */
+/*
+ * Addresses, selectors and limits shared by C and assembly.
+ *
+ *   0            first MiB: the loader's data and ACPI tables; never allocated
+ *   0x8000         real-mode start of the other CPUs
+ *   0x10_0000    the image: vectors, code, data (GDT, IDT, page tables, TSS), stacks
+ *   image_end    free pages (page_alloc)
+ *   0xc000_0000  devices, uncached: BARs, ECAM, I/O APIC, mailbox, local APIC
+ *   4 GiB        more RAM, mapped at start; BARs up there are mapped by paging_map
+ *   LAPIC_ALIAS  3 GiB to 4 GiB once more
+ *
+ * Virtual addresses are physical ones, and all of them are open to ring 3.
+ */
 #ifndef GUEST_LAYOUT_H
 #define GUEST_LAYOUT_H
 
-#define IMAGE_BASE 0x100000 /* also in guest.ld; the interrupt vectors are the first thing there   \
-			     */
+/* Also in guest.ld; the interrupt vectors are the first thing there. */
+#define IMAGE_BASE 0x100000
 
 /* A page below 1 MiB for the real-mode start of the other CPUs. */
 #define TRAMPOLINE 0x8000
 
 #define CPU_MAX 64
 
-/* The second mapping of the local APIC page (see the page tables in entry.S). */
-#define LAPIC_ALIAS 0xfffffffffee00000
+/* Where every local APIC is after reset, and its second mapping (see entry.S). */
 #define LAPIC_BASE  0xfee00000
+#define LAPIC_ALIAS 0xfffffffffee00000
 
 #define SEL_CODE32    0x08
 #define SEL_CODE64    0x10

@@ -11,7 +11,7 @@
 #define PM1_SLEEP_ENABLE 0x2000
 #define KEYBOARD_COMMAND 0x64
 #define KEYBOARD_RESET   0xfe
-#define POSTED_DELAY_US  100000 /* the write may be handled after the CPU has gone on */
+#define POSTED_DELAY_US  2000000 /* the write may be handled after the CPU has gone on */
 
 void power_off(void)
 {

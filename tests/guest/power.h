@@ -3,7 +3,7 @@
 #ifndef GUEST_POWER_H
 #define GUEST_POWER_H
 
-/* ACPI soft-off (S5). Returns after 100 ms when the machine is still there. */
+/* ACPI soft-off (S5). Returns after 2 s when the machine is still there. */
 void power_off(void);
 
 /* By the FADT's reset register, else the keyboard controller's reset line, else a triple fault. */

@@ -13,7 +13,7 @@
 #include "trap.h"
 #include "x86.h"
 
-#define START_TIMEOUT_US  200000
+#define START_TIMEOUT_US  2000000
 #define INIT_DELAY_US     1000
 #define RING3_STACK_PAGES 8
 #define RING0_STACK_PAGES 2
@@ -26,8 +26,10 @@ enum {
 	MAILBOX_VECTOR = 8,
 };
 
-/* CPU 0 fills in fn and arg and then counts `given` up; the CPU fills in result and follows with
- * `done`. */
+/*
+ * CPU 0 fills in fn and arg and then counts `given` up; the CPU itself fills in result and then
+ * counts `done` up, and else writes nothing here.
+ */
 struct cpu {
 	uint32_t apic_id;
 	uint64_t (*fn)(uint64_t arg);

@@ -124,6 +124,11 @@ static void __attribute__((noreturn)) trap_report(const struct trap *trap)
 /* In ring 0, called by trap_common: has it return to trap_report instead of where it came from. */
 void trap_enter(struct trap_frame *frame, uint64_t cr2)
 {
+	static bool is_reporting;
+	if (is_reporting) /* the report itself trapped, or another CPU did meanwhile: no way to say
+			     more */
+		ring0_triple_fault(0, 0, NULL);
+	is_reporting = true;
 	trap_last.frame = *frame;
 	trap_last.cr2 = cr2;
 	frame->rip = (uint64_t)trap_report;
