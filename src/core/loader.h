@@ -13,7 +13,7 @@
 #include "core/diag.h"
 #include "core/gmem.h"
 
-/* A file's bytes: read-only, mapped or on the heap. */
+/* A file's bytes, our own copy of them: read-only, in pages of their own or on the heap. */
 struct blob {
 	const uint8_t *data;
 	size_t len_bytes;
@@ -21,10 +21,13 @@ struct blob {
 	enum { BLOB_NONE, BLOB_STATIC, BLOB_MAPPED, BLOB_HEAP } kind;
 };
 
-/* blob_open: maps the regular file at `path`, or the one that `fd` (not owned) refers to if path is
- * NULL. Errors: -errno of open (missing, unreadable), -EISDIR, -EINVAL (not a regular file, empty),
- * -EFBIG (> max_bytes). */
+/* blob_open: reads the regular file at `path`, or the one that `fd` (not owned, its position is
+ * neither used nor moved) refers to if path is NULL, into pages of their own. Not a mapping of the
+ * file: whoever owns that could cut it short and so end us by SIGBUS. Blocking. Errors: -errno of
+ * open and read (missing, unreadable), -EISDIR, -EINVAL (not a regular file, empty, shrunk
+ * meanwhile), -EFBIG (> max_bytes), -ENOMEM. `path` must outlive the blob. */
 int blob_open(struct blob *b, const char *path, int fd, uint64_t max_bytes, struct diag *d);
+/* blob_finish: safe on a zeroed blob, after a failed open, and twice. */
 void blob_finish(struct blob *b);
 
 enum boot_protocol {
@@ -39,17 +42,29 @@ struct boot_entry {
 	gpa_t info; /* PVH start info or boot_params */
 };
 
+/* The boot GDT at LAYOUT_BOOT_GDT: selectors, and the bytes it has (a TSS descriptor takes 16 in
+ * long mode). Always there, as are the page tables: AP wake-up uses both. */
+#define LOADER_CS64      0x10 /* Linux's __BOOT_CS */
+#define LOADER_DS        0x18 /* Linux's __BOOT_DS; flat, for both modes */
+#define LOADER_CS32      0x20
+#define LOADER_TSS       0x28 /* busy 32-bit TSS, base 0, limit 0x67 */
+#define LOADER_GDT_BYTES 0x38
+
 struct loader_params {
 	const struct blob *kernel;
 	const struct blob *initrd; /* NULL: none */
-	const char *cmdline;       /* ≤ CONFIG_CMDLINE_MAX bytes */
+	const char *cmdline;       /* ≤ CONFIG_CMDLINE_MAX bytes; NULL: empty */
 	unsigned int cpus;
 	gpa_t rsdp; /* from acpi_build */
 };
 
+/* The largest kernel file, and the largest initrd, that is worth reading: what low RAM can hold. */
+#define LOADER_FILE_MAX GMEM_HOLE_START
+
 /* loader_load: puts kernel, initrd, command line, boot GDT and page tables, memory map and start
- * info or boot_params into `m`. Blocking; before any vCPU runs. Errors: -ENOEXEC (not a kernel,
- * truncated, corrupt: file, offset and what was expected), -EFBIG (does not fit the guest's
+ * info or boot_params into `m`, whose memory must be fresh (zero: bss is not touched). CPU work
+ * only, but seconds of it for a large packed kernel; before any vCPU runs. Errors: -ENOEXEC (not a
+ * kernel, truncated, corrupt: file, offset and what was expected), -EFBIG (does not fit the guest's
  * memory), -ENOMEM, -EINVAL. */
 int loader_load(
 	struct gmem *m, const struct loader_params *p, struct boot_entry *entry, struct diag *d);
