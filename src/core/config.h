@@ -121,8 +121,8 @@ struct config_limits {
 enum guest_error config_check(
 	struct guest_config *c, const struct config_limits *limits, struct diag *d);
 
-/* config_field_name: the wire's name of a field ("guest_memory"); NULL for an ordinal that has none.
- * The JSON key is the same with '-' for '_'. */
+/* config_field_name: the wire's name of a field ("guest_memory"); NULL for an ordinal that has
+ * none. The JSON key is the same with '-' for '_'. */
 const char *config_field_name(unsigned int ordinal);
 
 /* config_cmdline: cmdline and each cmdline_add joined by one space (empty ones add nothing); heap,
