@@ -4,6 +4,7 @@
 #ifndef CORE_VM_H
 #define CORE_VM_H
 
+#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -24,6 +25,7 @@ struct vm_host {
 	uint64_t sync_regs; /* KVM_CAP_SYNC_REGS */
 	bool coalesced_pio;
 	struct kvm_cpuid2 *cpuid; /* KVM_GET_SUPPORTED_CPUID */
+	cpu_set_t affinity;       /* of the thread that opened it: what vCPU threads get, too */
 	int init_sipi;            /* vm_host_init_sipi's answer: -1 not probed yet */
 };
 

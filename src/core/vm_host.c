@@ -99,6 +99,8 @@ int vm_host_open(struct vm_host *h, const char *path, struct diag *d)
 				path);
 		return diag_errno(d, err, "%s", path);
 	}
+	if (sched_getaffinity(0, sizeof(h->affinity), &h->affinity) < 0)
+		CPU_ZERO(&h->affinity);
 	h->hardware_virt = cpu_has_virtualization();
 	err = host_check(h, path, d);
 	if (!err)

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One write and one read in flight, a ring of kept output between them and the device. */
+#include "core/stream.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "core/check.h"
+
+#define LINGER_NS 2000000000ULL
+
+static void stream_flush(struct stream *s);
+static void stream_read(struct stream *s);
+static void stream_finish_close(struct stream *s);
+
+static uint32_t kept_bytes(const struct stream *s)
+{
+	return s->kept_head - s->kept_tail;
+}
+
+static void stream_written(struct io_op *op, int res, uint32_t flags)
+{
+	struct stream *s = container_of(op, struct stream, write_op);
+
+	(void)flags;
+	if (res > 0) {
+		s->kept_tail += (uint32_t)res;
+		s->bytes_out += (uint64_t)res;
+	} else if (res != -EINTR && res != -EAGAIN && res != -ECANCELED) {
+		/* Nobody will ever read: what comes from now on is dropped and counted. */
+		s->out_broken = true;
+		s->dropped_bytes += kept_bytes(s);
+		s->kept_tail = s->kept_head;
+	}
+	if (s->closing && (res == -ECANCELED || !s->linger || !kept_bytes(s)))
+		stream_finish_close(s);
+	else
+		stream_flush(s);
+}
+
+static void stream_got(struct io_op *op, int res, uint32_t flags)
+{
+	struct stream *s = container_of(op, struct stream, read_op);
+
+	(void)flags;
+	if (s->closing) {
+		stream_finish_close(s);
+		return;
+	}
+	if (res == -EINTR || res == -EAGAIN) {
+		stream_read(s);
+		return;
+	}
+	if (res <= 0) {
+		s->in_ended = true;
+		return;
+	}
+	s->bytes_in += (uint64_t)res;
+	s->in_start = 0;
+	s->in_end = (uint32_t)res;
+	stream_input_ready(s);
+}
+
+static void stream_linger_over(struct reactor_timer *t)
+{
+	struct stream *s = container_of(t, struct stream, linger_timer);
+
+	io_cancel(s->home, &s->write_op);
+}
+
+void stream_init(struct stream *s, struct reactor *home,
+	uint32_t (*input)(void *, const uint8_t *, uint32_t), void *ctx)
+{
+	memset(s, 0, sizeof(*s));
+	s->home = home;
+	s->input = input;
+	s->ctx = ctx;
+	s->in = s->out = IO_FILE_NONE;
+	s->client_end = -1;
+	s->write_op.done = stream_written;
+	s->read_op.done = stream_got;
+	reactor_timer_init(&s->linger_timer, stream_linger_over);
+}
+
+static void stream_flush(struct stream *s)
+{
+	uint32_t at = s->kept_tail % STREAM_KEPT_BYTES;
+	uint32_t len = kept_bytes(s);
+
+	if (s->out.fd < 0 || s->write_op.in_flight || !len || s->out_broken)
+		return;
+	if (len > STREAM_KEPT_BYTES - at)
+		len = STREAM_KEPT_BYTES - at;
+	io_write(s->home, &s->write_op, &s->out, s->kept + at, len, (uint64_t)-1);
+}
+
+static void stream_read(struct stream *s)
+{
+	if (s->in.fd < 0 || s->read_op.in_flight || s->in_ended || s->closing)
+		return;
+	io_read(s->home, &s->read_op, &s->in, s->in_data, sizeof(s->in_data), (uint64_t)-1);
+}
+
+void stream_input_ready(struct stream *s)
+{
+	if (s->in_start < s->in_end)
+		s->in_start += s->input ? s->input(s->ctx, s->in_data + s->in_start,
+						  s->in_end - s->in_start)
+					: s->in_end - s->in_start;
+	if (s->in_start == s->in_end)
+		stream_read(s);
+}
+
+int stream_client(struct stream *s, struct diag *d)
+{
+	int pair[2], fd;
+
+	if (s->client_end < 0) {
+		if (s->out.fd >= 0)
+			return diag_fail(d, -EBUSY, "the stream is connected to a file already");
+		if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+			return diag_errno(d, -errno, "making a socket pair for a stream");
+		fd = fcntl(pair[0], F_DUPFD_CLOEXEC, 0);
+		if (fd < 0) {
+			fd = diag_errno(d, -errno, "duplicating a stream's descriptor");
+			close(pair[0]);
+			close(pair[1]);
+			return fd;
+		}
+		io_file_open(s->home, &s->out, pair[0]);
+		io_file_open(s->home, &s->in, fd);
+		s->client_end = pair[1];
+		stream_flush(s);
+		stream_read(s);
+	}
+	fd = fcntl(s->client_end, F_DUPFD_CLOEXEC, 0);
+	return fd < 0 ? diag_errno(d, -errno, "duplicating a stream's descriptor") : fd;
+}
+
+void stream_open_files(struct stream *s, int in, int out)
+{
+	CHECK(s->out.fd < 0);
+	s->linger = true;
+	if (in >= 0)
+		io_file_open(s->home, &s->in, in);
+	if (out >= 0)
+		io_file_open(s->home, &s->out, out);
+	stream_flush(s);
+	stream_read(s);
+}
+
+uint32_t stream_room(const struct stream *s)
+{
+	return STREAM_KEPT_BYTES - kept_bytes(s);
+}
+
+void stream_write(struct stream *s, const void *data, uint32_t len_bytes)
+{
+	const uint8_t *from = data;
+	uint32_t take = len_bytes;
+
+	if (!s->kept && !s->out_broken)
+		s->kept = malloc(STREAM_KEPT_BYTES);
+	if (!s->kept || s->out_broken || s->closing)
+		take = 0;
+	else if (take > stream_room(s))
+		take = stream_room(s);
+	s->dropped_bytes += len_bytes - take;
+	while (take) {
+		uint32_t at = s->kept_head % STREAM_KEPT_BYTES;
+		uint32_t part = take < STREAM_KEPT_BYTES - at ? take : STREAM_KEPT_BYTES - at;
+
+		memcpy(s->kept + at, from, part);
+		s->kept_head += part;
+		from += part;
+		take -= part;
+	}
+	stream_flush(s);
+}
+
+/* What fits the socket now; the reader finds it there after our end is closed. */
+static void stream_last_words(struct stream *s)
+{
+	while (kept_bytes(s) && s->client_end >= 0) {
+		uint32_t at = s->kept_tail % STREAM_KEPT_BYTES;
+		uint32_t len = kept_bytes(s);
+		ssize_t n;
+
+		if (len > STREAM_KEPT_BYTES - at)
+			len = STREAM_KEPT_BYTES - at;
+		n = send(s->out.fd, s->kept + at, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (n <= 0)
+			break;
+		s->kept_tail += (uint32_t)n;
+	}
+	s->dropped_bytes += kept_bytes(s);
+}
+
+static void stream_closed_msg(struct reactor_timer *t)
+{
+	struct stream *s = container_of(t, struct stream, linger_timer);
+
+	s->closed(s);
+}
+
+static void stream_finish_close(struct stream *s)
+{
+	if (s->write_op.in_flight || s->read_op.in_flight)
+		return;
+	reactor_timer_stop(s->home, &s->linger_timer);
+	stream_last_words(s);
+	io_file_close(s->home, &s->in);
+	io_file_close(s->home, &s->out);
+	if (s->client_end >= 0)
+		close(s->client_end);
+	s->client_end = -1;
+	free(s->kept);
+	s->kept = NULL;
+	s->linger_timer.fire = stream_closed_msg;
+	reactor_timer_start(s->home, &s->linger_timer, 0);
+}
+
+void stream_close(struct stream *s, void (*closed)(struct stream *s))
+{
+	CHECK(!s->closing);
+	s->closing = true;
+	s->closed = closed;
+	if (s->read_op.in_flight)
+		io_cancel(s->home, &s->read_op);
+	if (s->write_op.in_flight) {
+		if (s->linger)
+			reactor_timer_start(s->home, &s->linger_timer, LINGER_NS);
+		else
+			io_cancel(s->home, &s->write_op);
+	}
+	stream_finish_close(s);
+}
