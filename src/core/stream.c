@@ -72,6 +72,12 @@ static void stream_linger_over(struct reactor_timer *t)
 	io_cancel(s->home, &s->write_op);
 }
 
+static bool stream_flush_task(struct reactor_task *t)
+{
+	stream_flush(container_of(t, struct stream, flush_task));
+	return false;
+}
+
 void stream_init(struct stream *s, struct reactor *home,
 	uint32_t (*input)(void *, const uint8_t *, uint32_t), void *ctx)
 {
@@ -83,6 +89,7 @@ void stream_init(struct stream *s, struct reactor *home,
 	s->client_end = -1;
 	s->write_op.done = stream_written;
 	s->read_op.done = stream_got;
+	reactor_task_init(&s->flush_task, stream_flush_task);
 	reactor_timer_init(&s->linger_timer, stream_linger_over);
 }
 
@@ -179,7 +186,7 @@ void stream_write(struct stream *s, const void *data, uint32_t len_bytes)
 		from += part;
 		take -= part;
 	}
-	stream_flush(s);
+	reactor_at_turn_end(s->home, &s->flush_task);
 }
 
 /* What fits the socket now; the reader finds it there after our end is closed. */
@@ -227,6 +234,8 @@ static void stream_finish_close(struct stream *s)
 void stream_close(struct stream *s, void (*closed)(struct stream *s))
 {
 	CHECK(!s->closing);
+	reactor_task_cancel(&s->flush_task);
+	stream_flush(s);
 	s->closing = true;
 	s->closed = closed;
 	if (s->read_op.in_flight)

@@ -29,6 +29,7 @@ struct stream {
 	uint8_t *kept; /* ring of output; allocated with the first byte */
 	uint32_t kept_head, kept_tail;
 	struct io_op write_op;
+	struct reactor_task flush_task; /* one write for all of a turn's output */
 	bool out_broken;
 
 	struct io_op read_op;
