@@ -86,7 +86,6 @@ struct guest {
 	struct list done_calls;        /* to be answered by done_task */
 	struct reactor_task done_task;
 	struct guest_build *build; /* CREATING: the job on the helper thread */
-	bool stop_wanted;          /* a Stop ends this run: the Run ends CONTROLLER_FORCED_HALT */
 
 	/* How the last VMM ended, for GuestInfo. */
 	bool ever_created;

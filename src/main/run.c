@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `ringvisor run`: one guest in the foreground, no daemon; the reactor runs on the main thread. */
+#include "main/run.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "core/check.h"
+#include "main/terminal.h"
+
+/* Main thread, which is the reactor's. */
+struct run {
+	struct run_options options;
+	struct reactor *reactor;
+	struct guest *guest;
+	struct terminal terminal;
+	struct guest_call create, start, stop;
+	struct reactor_msg begin;
+
+	struct io_file signals;
+	struct io_op signal_op;
+	struct signalfd_siginfo signal_info;
+	int signal; /* that ended the guest; 0: none */
+
+	bool quitting, stop_pending, over;
+	int status;
+};
+
+static void run_finish_if_over(struct run *r)
+{
+	if (!r->over || r->stop_pending)
+		return;
+	terminal_stop(&r->terminal);
+	io_cancel(r->reactor, &r->signal_op);
+	reactor_stop(r->reactor);
+}
+
+static void run_over(struct run *r, int status)
+{
+	r->over = true;
+	r->status = status;
+	run_finish_if_over(r);
+}
+
+/* --- leaving early
+ * ----------------------------------------------------------------------------------------- */
+
+static void run_stopped(struct guest_call *call, enum guest_error err, const char *detail)
+{
+	struct run *r = container_of(call, struct run, stop);
+
+	(void)err;
+	(void)detail;
+	r->stop_pending = false;
+	run_finish_if_over(r);
+}
+
+static void run_quit(void *ctx)
+{
+	struct run *r = ctx;
+
+	if (r->quitting || r->over)
+		return;
+	r->quitting = true;
+	r->stop_pending = true;
+	guest_stop(r->guest, &r->stop);
+}
+
+static void run_signalled(struct io_op *op, int res, uint32_t flags)
+{
+	struct run *r = container_of(op, struct run, signal_op);
+
+	(void)flags;
+	if (res == (int)sizeof(r->signal_info)) {
+		if (!r->signal)
+			r->signal = (int)r->signal_info.ssi_signo;
+		run_quit(r);
+	}
+	if (r->over || res == -ECANCELED)
+		return;
+	io_read(r->reactor, op, &r->signals, &r->signal_info, sizeof(r->signal_info), (uint64_t)-1);
+}
+
+static int run_catch_signals(struct run *r, struct diag *d)
+{
+	sigset_t set;
+	int fd;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGQUIT);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	fd = signalfd(-1, &set, SFD_CLOEXEC);
+	if (fd < 0)
+		return diag_errno(d, -errno, "signalfd");
+	r->signals = (struct io_file){.fd = fd, .slot = -1};
+	return 0;
+}
+
+/* --- the guest's life
+ * ----------------------------------------------------------------------------------------- */
+
+static void run_ended(struct guest_call *call, enum guest_error err, const char *detail)
+{
+	struct run *r = container_of(call, struct run, start);
+
+	terminal_restore();
+	if (err == GUEST_CONTROLLER_FORCED_HALT && r->quitting) {
+		run_over(r, r->signal ? 128 + r->signal : EXIT_OK);
+		return;
+	}
+	if (err) {
+		complain("%s: %s", guest_error_name(err), detail);
+		run_over(r, EXIT_FAILED);
+		return;
+	}
+	if (!strcmp(guest_end_name(r->guest), "reboot"))
+		complain("the guest asked for a reboot; run it again to start it anew");
+	run_over(r, EXIT_OK);
+}
+
+static int run_open_serial(struct run *r, struct stream *serial, struct diag *d)
+{
+	const char *where = r->options.serial;
+	int in = -1, out;
+
+	if (!strcmp(where, "none"))
+		return 0;
+	if (strcmp(where, "stdio")) {
+		out = open(where, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0644);
+		if (out < 0)
+			return diag_errno(d, -errno, "--serial: %s", where);
+		stream_open_files(serial, -1, out);
+		return 0;
+	}
+	out = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0);
+	if (out < 0)
+		return diag_errno(d, -errno, "--serial: standard output");
+	if (isatty(STDIN_FILENO)) {
+		in = terminal_start(&r->terminal, r->reactor, run_quit, r);
+		if (in < 0) {
+			close(out);
+			return diag_errno(d, in, "--serial: the terminal");
+		}
+	} else {
+		in = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0); /* closed: a guest without input */
+	}
+	stream_open_files(serial, in, out);
+	return 0;
+}
+
+static void run_created(struct guest_call *call, enum guest_error err, const char *detail)
+{
+	struct run *r = container_of(call, struct run, create);
+	struct diag d;
+
+	if (err) {
+		complain("%s: %s", guest_error_name(err), detail);
+		run_over(r, err == GUEST_BAD_CONFIG ? EXIT_USAGE : EXIT_FAILED);
+		return;
+	}
+	if (r->quitting)
+		return run_over(r, r->signal ? 128 + r->signal : EXIT_OK);
+	if (run_open_serial(r, &r->guest->machine->serial, &d)) {
+		complain("%s", d.text);
+		r->quitting = r->stop_pending = true;
+		guest_stop(r->guest, &r->stop);
+		return run_over(r, EXIT_FAILED);
+	}
+	guest_run(r->guest, &r->start);
+}
+
+static void run_begin(struct reactor_msg *msg)
+{
+	struct run *r = container_of(msg, struct run, begin);
+
+	io_read(r->reactor, &r->signal_op, &r->signals, &r->signal_info, sizeof(r->signal_info),
+		(uint64_t)-1);
+	guest_create(r->guest, &r->create, &r->options.config);
+}
+
+static int run_guest(struct run *r, struct diag *d)
+{
+	struct reactor_params params = {.core = r->options.core,
+		.poll_us = r->options.poll_us,
+		.sq_entries = 64,
+		.file_slots = 64};
+	struct vm_host host;
+	struct guest_env env;
+	int err = env_open(&env, &host, 1, d);
+
+	if (err)
+		return err;
+	err = run_catch_signals(r, d);
+	if (!err) {
+		r->reactor = reactor_create(&params, d);
+		err = r->reactor ? 0 : -EIO;
+	}
+	if (!err) {
+		r->guest = guest_new("run", r->reactor, &env);
+		err = r->guest ? 0 : diag_fail(d, -ENOMEM, "out of memory");
+	}
+	if (!err) {
+		reactor_post(r->reactor, &r->begin);
+		reactor_run(r->reactor);
+	}
+	guest_free(r->guest);
+	reactor_destroy(r->reactor);
+	if (r->signals.fd >= 0)
+		close(r->signals.fd);
+	env_close(&env);
+	return err;
+}
+
+int run_main(int argc, char **argv)
+{
+	struct run r = {.signals = IO_FILE_NONE, .terminal = {.to_guest = -1}};
+	struct diag d;
+	int err = run_options_parse(&r.options, argc, argv, &d);
+
+	r.create.done = run_created;
+	r.start.done = run_ended;
+	r.stop.done = run_stopped;
+	r.begin.run = run_begin;
+	r.signal_op.done = run_signalled;
+	if (err == RUN_HELP) {
+		run_print_help();
+	} else if (err) {
+		complain("%s", d.text);
+		r.status = EXIT_USAGE;
+	} else {
+		err = run_guest(&r, &d);
+		if (err) {
+			complain("%s", d.text);
+			r.status = EXIT_FAILED;
+		}
+	}
+	config_finish(&r.options.config);
+	return r.status;
+}

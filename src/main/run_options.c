@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The command line of `ringvisor run`. */
+#include "main/run.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/nearest.h"
+
+static const char usage[] =
+	"Usage: ringvisor run --builtin [OPTION]...\n"
+	"       ringvisor run --kernel FILE [OPTION]...\n"
+	"Runs one guest in the foreground, its serial port on this terminal.\n"
+	"\n"
+	"What to boot:\n"
+	"  --builtin         the small guest that is built in: a shell to look around with\n"
+	"  --kernel FILE     a Linux kernel: vmlinux (ELF) or vmlinuz (bzImage)\n"
+	"  --initrd FILE     an initial RAM disk for it\n"
+	"  --cmdline TEXT    its command line, at most 2047 bytes; console=ttyS0 shows its log "
+	"here\n"
+	"  --config FILE     all of it from a JSON file; other options are applied on top\n"
+	"\n"
+	"The machine:\n"
+	"  --memory SIZE     memory, with k, M or G (default 256M)\n"
+	"  --cpus N          virtual CPUs, 1 to 64 (default 1)\n"
+	"  --serial WHERE    the serial port: stdio (default), none, or a file to write to\n"
+	"  --cores LIST      CPU of the host for the event loop, such as 1 (default: any)\n"
+	"  --poll-us N       poll so long before sleeping while there is traffic (default 0)\n"
+	"\n"
+	"  -h, --help        this text\n"
+	"\n"
+	"On a terminal, Ctrl-A x ends the guest and Ctrl-A Ctrl-A sends a Ctrl-A.\n"
+	"\n"
+	"Exit status: 0 if the guest powered itself off, rebooted, or was ended with Ctrl-A x; 1 "
+	"if\n"
+	"something failed; 2 for a mistake on the command line; 128 + n if ended by signal n.\n"
+	"\n"
+	"Examples:\n"
+	"  ringvisor run --builtin\n"
+	"  ringvisor run --kernel vmlinuz --initrd initrd.gz --cmdline console=ttyS0 --memory 1G "
+	"--cpus 2\n";
+
+enum {
+	OPT_BUILTIN = 256,
+	OPT_KERNEL,
+	OPT_INITRD,
+	OPT_CMDLINE,
+	OPT_CONFIG,
+	OPT_MEMORY,
+	OPT_CPUS,
+	OPT_SERIAL,
+	OPT_CORES,
+	OPT_POLL
+};
+
+static const struct option options[] = {
+	{"builtin", no_argument, NULL, OPT_BUILTIN},
+	{"kernel", required_argument, NULL, OPT_KERNEL},
+	{"initrd", required_argument, NULL, OPT_INITRD},
+	{"cmdline", required_argument, NULL, OPT_CMDLINE},
+	{"config", required_argument, NULL, OPT_CONFIG},
+	{"memory", required_argument, NULL, OPT_MEMORY},
+	{"cpus", required_argument, NULL, OPT_CPUS},
+	{"serial", required_argument, NULL, OPT_SERIAL},
+	{"cores", required_argument, NULL, OPT_CORES},
+	{"poll-us", required_argument, NULL, OPT_POLL},
+	{"help", no_argument, NULL, 'h'},
+	{NULL, 0, NULL, 0},
+};
+
+static int set_string(char **to, const char *value, struct diag *d)
+{
+	free(*to);
+	*to = strdup(value);
+	return *to ? 0 : diag_fail(d, -ENOMEM, "out of memory");
+}
+
+static int parse_number(
+	const char *option, const char *text, unsigned long max, unsigned long *to, struct diag *d)
+{
+	char *end;
+
+	errno = 0;
+	*to = strtoul(text, &end, 10);
+	if (end == text || *end || errno || text[0] == '-' || *to > max)
+		return diag_fail(
+			d, -EINVAL, "%s: \"%s\" is not a number from 0 to %lu", option, text, max);
+	return 0;
+}
+
+static int apply_cpus(struct guest_config *c, const char *text, struct diag *d)
+{
+	unsigned long n;
+	int err = parse_number("--cpus", text, UINT8_MAX, &n, d);
+
+	if (err)
+		return diag_fail(d, err,
+			"--cpus: \"%s\" is not a number of CPUs; 1 to 64 are possible", text);
+	c->cpus = (uint8_t)n;
+	c->given |= CONFIG_BIT(CONFIG_CPUS);
+	return 0;
+}
+
+static int apply(struct run_options *o, int opt, const char *value, struct diag *d)
+{
+	struct guest_config *c = &o->config;
+	unsigned long n;
+	int err;
+
+	switch (opt) {
+	case OPT_BUILTIN:
+		o->builtin = true;
+		return 0;
+	case OPT_KERNEL:
+		o->kernel = true;
+		c->given |= CONFIG_BIT(CONFIG_KERNEL);
+		return set_string(&c->kernel.path, value, d);
+	case OPT_INITRD:
+		c->given |= CONFIG_BIT(CONFIG_RAMDISK);
+		return set_string(&c->ramdisk.path, value, d);
+	case OPT_CMDLINE:
+		c->given |= CONFIG_BIT(CONFIG_CMDLINE);
+		return set_string(&c->cmdline, value, d);
+	case OPT_MEMORY:
+		c->given |= CONFIG_BIT(CONFIG_GUEST_MEMORY);
+		err = config_parse_size(value, &c->guest_memory, d);
+		return err ? diag_prefix(d, err, "--memory") : 0;
+	case OPT_CPUS:
+		return apply_cpus(c, value, d);
+	case OPT_SERIAL:
+		o->serial = value;
+		return 0;
+	case OPT_CORES:
+		err = parse_cores(value, &o->core, 1, d);
+		return err < 0 ? err : 0;
+	case OPT_POLL:
+		err = parse_number("--poll-us", value, 10000, &n, d);
+		o->poll_us = (unsigned int)n;
+		return err;
+	default:
+		return 0;
+	}
+}
+
+/* getopt's own words would not name the nearest option. */
+static int unknown_option(const char *arg, struct diag *d)
+{
+	const char *names[sizeof(options) / sizeof(options[0])];
+	const char *near;
+	size_t n = 0;
+
+	for (const struct option *o = options; o->name; o++)
+		names[n++] = o->name;
+	near = !strncmp(arg, "--", 2) ? nearest_word(arg + 2, names, n) : NULL;
+	if (near)
+		return diag_fail(
+			d, -EINVAL, "unknown option \"%s\"; did you mean --%s?", arg, near);
+	return diag_fail(
+		d, -EINVAL, "unknown option \"%s\"; `ringvisor run --help` lists them", arg);
+}
+
+static int bad_option(int opt, int at, char **argv, struct diag *d)
+{
+	for (const struct option *o = options; o->name; o++) {
+		if (o->val != optopt || optopt == 0)
+			continue;
+		if (opt == ':')
+			return diag_fail(d, -EINVAL,
+				"--%s needs a value; `ringvisor run --help` explains it", o->name);
+		return diag_fail(d, -EINVAL, "--%s takes no value", o->name);
+	}
+	return unknown_option(argv[at], d);
+}
+
+/* --config first, wherever it stands, so that the other options are applied on top. */
+static int apply_all(struct run_options *o, int argc, char **argv, bool configs, struct diag *d)
+{
+	int opt, err;
+
+	opterr = 0;
+	optind = 0; /* GNU: start anew */
+	for (int at = 1; (opt = getopt_long(argc, argv, "+:h", options, NULL)) != -1; at = optind) {
+		if (opt == 'h')
+			return RUN_HELP;
+		if (opt == '?' || opt == ':')
+			return bad_option(opt, at, argv, d);
+		if ((opt == OPT_CONFIG) != configs)
+			continue;
+		err = configs ? config_load_json(&o->config, optarg, d) : apply(o, opt, optarg, d);
+		if (err)
+			return err;
+	}
+	if (optind < argc)
+		return diag_fail(d, -EINVAL, "\"%s\" is left over; a kernel is given with --kernel",
+			argv[optind]);
+	return 0;
+}
+
+static int choose_kernel(struct run_options *o, struct diag *d)
+{
+	struct guest_config *c = &o->config;
+
+	if (o->builtin && o->kernel)
+		return diag_fail(d, -EINVAL, "--builtin and --kernel exclude each other");
+	if (o->builtin || o->kernel) {
+		c->kernel_type = o->builtin ? KERNEL_BUILTIN : KERNEL_LINUX;
+		c->given |= CONFIG_BIT(CONFIG_KERNEL_TYPE);
+	}
+	if (!(c->given & CONFIG_BIT(CONFIG_KERNEL_TYPE)))
+		return diag_fail(d, -EINVAL, "nothing to boot: give --builtin or --kernel FILE");
+	return 0;
+}
+
+int run_options_parse(struct run_options *o, int argc, char **argv, struct diag *d)
+{
+	int err;
+
+	*o = (struct run_options){.core = -1, .serial = "stdio"};
+	config_init(&o->config);
+	err = apply_all(o, argc, argv, true, d);
+	if (!err && !(o->config.given & CONFIG_BIT(CONFIG_GUEST_MEMORY))) {
+		o->config.guest_memory = 256ULL << 20;
+		o->config.given |= CONFIG_BIT(CONFIG_GUEST_MEMORY);
+	}
+	if (!err && !(o->config.given & CONFIG_BIT(CONFIG_CPUS))) {
+		o->config.cpus = 1;
+		o->config.given |= CONFIG_BIT(CONFIG_CPUS);
+	}
+	if (!err)
+		err = apply_all(o, argc, argv, false, d);
+	if (!err)
+		err = choose_kernel(o, d);
+	return err;
+}
+
+void run_print_help(void)
+{
+	fputs(usage, stdout);
+}
