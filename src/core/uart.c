@@ -22,6 +22,7 @@ enum { RBR_THR_DLL, IER_DLM, IIR_FCR, LCR, MCR, LSR, MSR, SCR };
 #define FCR_ENABLE      0x01
 #define FCR_CLEAR_RECV  0x02
 #define LCR_DLAB        0x80
+#define MCR_RTS         0x02
 #define MCR_LOOP        0x10
 #define LSR_DATA        0x01
 #define LSR_OVERRUN     0x02
@@ -176,6 +177,8 @@ static void uart_write_register(struct uart *u, unsigned int reg, uint8_t value)
 		break;
 	case MCR:
 		u->mcr = value & 0x1f;
+		if ((value & MCR_RTS) && u->input_ready)
+			u->input_ready(u->ctx);
 		break;
 	case SCR:
 		u->scr = value;
@@ -223,7 +226,9 @@ bool uart_input(struct uart *u, uint8_t byte)
 {
 	unsigned int room = u->fcr & FCR_ENABLE ? UART_FIFO_BYTES : 1;
 
-	if (u->fifo_count >= room)
+	/* Without request-to-send the peer of a cable with flow control keeps its bytes: what a
+	 * person types before the guest's driver is there is not lost. */
+	if (u->fifo_count >= room || !(u->mcr & (MCR_RTS | MCR_LOOP)))
 		return false;
 	u->fifo[(u->fifo_start + u->fifo_count) % UART_FIFO_BYTES] = byte;
 	u->fifo_count++;

@@ -61,7 +61,7 @@ static void vcpu_map_coalesced(struct vcpu *v)
 	if (v->vm->coalesced || !v->vm->host->coalesced_pio || offset >= v->vm->host->run_bytes)
 		return;
 	v->vm->coalesced = (void *)((uint8_t *)v->run + offset);
-	v->vm->coalesced_entries = KVM_COALESCED_MMIO_MAX;
+	v->vm->coalesced_entries = (4096 - sizeof(struct kvm_coalesced_mmio_ring)) / sizeof(struct kvm_coalesced_mmio);
 }
 
 int vcpu_create(struct vcpu *v, struct vm *vm, const struct gmem *mem, unsigned int id,
