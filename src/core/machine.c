@@ -191,14 +191,17 @@ static void machine_vcpu_ended(struct vcpu *v)
 	vcpu_join(v);
 	mailbox_drain(&v->box);
 	m->live--;
+	if (m->stopping) {
+		if (m->live == 0)
+			machine_stop_devices(m);
+		return;
+	}
 	if (v->end == VCPU_FAILED && m->end == MACHINE_RUNNING)
 		m->diag = v->diag;
 	if (v->end == VCPU_FAILED)
 		machine_came_to_end(m, MACHINE_VCPU_FAILED);
 	else if (v->end == VCPU_TRIPLE_FAULT)
 		machine_came_to_end(m, MACHINE_REBOOT);
-	if (m->stopping && m->live == 0)
-		machine_stop_devices(m);
 }
 
 static int machine_start_vcpu(struct machine *m, struct vcpu *v, struct diag *d)

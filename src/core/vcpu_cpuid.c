@@ -9,58 +9,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
-#define LEAF_ANY_INDEX UINT32_MAX
-
-enum cpuid_register { CPUID_EAX, CPUID_EBX, CPUID_ECX, CPUID_EDX };
-
-/* What KVM's emulator lacks: where it runs the guest's kernel, the kernel must not find these. User
- * mode runs natively and asks the processor itself. */
-static const struct {
-	uint32_t function, index;
-	enum cpuid_register reg;
-	uint32_t bits;
-} emulated_lacks[] = {
-	{1, LEAF_ANY_INDEX, CPUID_ECX,
-		1u << 23 | 1u << 26 | 1u << 27 | 1u << 28 | 1u << 29 | 1u << 30 | 1u << 12},
-	/* popcnt, xsave, osxsave, avx, f16c, rdrand, fma */
-	{7, 0, CPUID_EBX,
-		1u << 0 | 1u << 5 | 1u << 7 | 1u << 9 | 1u << 16 | 1u << 17 | 1u << 18 | 1u << 20 |
-			1u << 21 | 1u << 28 | 1u << 30 | 1u << 31},
-	/* fsgsbase, avx2, smep, erms, avx512f, avx512dq, rdseed, smap, avx512ifma, avx512cd,
-	   avx512bw, avx512vl */
-	{7, 0, CPUID_ECX,
-		1u << 1 | 1u << 2 | 1u << 3 | 1u << 6 | 1u << 9 | 1u << 10 | 1u << 11 | 1u << 12 |
-			1u << 14},
-	/* avx512_vbmi, umip, pku, avx512_vbmi2, vaes, vpclmulqdq, avx512_vnni, avx512_bitalg,
-	   avx512_vpopcntdq */
-	{7, 0, CPUID_EDX, 1u << 4}, /* fsrm */
-	{7, 1, CPUID_EAX, 1u << 4 | 1u << 5 | 1u << 10 | 1u << 11 | 1u << 12},
-	/* avx_vnni, avx512_bf16, fzrm, fsrs, fsrc */
-	{0xd, LEAF_ANY_INDEX, CPUID_EAX, UINT32_MAX},
-};
-
-static uint32_t *cpuid_register(struct kvm_cpuid_entry2 *e, enum cpuid_register reg)
-{
-	switch (reg) {
-	case CPUID_EAX:
-		return &e->eax;
-	case CPUID_EBX:
-		return &e->ebx;
-	case CPUID_ECX:
-		return &e->ecx;
-	default:
-		return &e->edx;
-	}
-}
-
-static void cpuid_hide_for_emulator(struct kvm_cpuid_entry2 *e)
-{
-	for (size_t i = 0; i < sizeof(emulated_lacks) / sizeof(emulated_lacks[0]); i++)
-		if (e->function == emulated_lacks[i].function &&
-			(emulated_lacks[i].index == LEAF_ANY_INDEX ||
-				e->index == emulated_lacks[i].index))
-			*cpuid_register(e, emulated_lacks[i].reg) &= ~emulated_lacks[i].bits;
-}
+#define CPUID_1_ECX_CX16 (1u << 13)
 
 /* Bits that hold `cpus` ids. */
 static uint32_t id_bits(unsigned int cpus)
@@ -129,8 +78,9 @@ int vcpu_set_cpuid(struct vcpu *v, unsigned int cpus, struct diag *d)
 	memcpy(own, host, bytes);
 	for (uint32_t i = 0; i < own->nent; i++) {
 		cpuid_set_topology(&own->entries[i], v->id, cpus);
-		if (!v->vm->host->hardware_virt)
-			cpuid_hide_for_emulator(&own->entries[i]);
+		/* KVM's emulator cannot cmpxchg16b, which KVM's own list does not tell. */
+		if (!v->vm->host->hardware_virt && own->entries[i].function == 1)
+			own->entries[i].ecx &= ~CPUID_1_ECX_CX16;
 	}
 	if (ioctl(v->fd, KVM_SET_CPUID2, own) < 0)
 		err = diag_errno(d, -errno, "vCPU %u: KVM_SET_CPUID2", v->id);
