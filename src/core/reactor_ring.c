@@ -44,30 +44,6 @@ static uint32_t cq_ready(const struct reactor *r)
 	return io_uring_smp_load_acquire(r->ring.cq.ktail) - *r->ring.cq.khead;
 }
 
-/* One io_uring_enter with all that is queued. Returns what the system call does. */
-static int ring_enter(struct reactor *r, unsigned int min_complete, unsigned int flags,
-	struct __kernel_timespec *timeout)
-{
-	struct io_uring_getevents_arg arg = {.ts = (uintptr_t)timeout};
-	uint32_t pending = sq_pending(r);
-	int ret;
-
-	r->ring.sq.sqe_head = r->ring.sq.sqe_tail;
-	io_uring_smp_store_release(r->ring.sq.ktail, r->ring.sq.sqe_tail);
-	flags |= r->enter_flags;
-	if (timeout)
-		ret = io_uring_enter2(r->ring.enter_ring_fd, pending, min_complete,
-			flags | IORING_ENTER_EXT_ARG, (sigset_t *)&arg, sizeof(arg));
-	else
-		ret = io_uring_enter2(
-			r->ring.enter_ring_fd, pending, min_complete, flags, NULL, _NSIG / 8);
-	STAT_ADD(r, enters, 1);
-	STAT_ADD(r, sqes, pending - sq_pending(r));
-	CHECK(ret >= 0 || ret == -EINTR || ret == -ETIME || ret == -EAGAIN || ret == -EBUSY ||
-		ret == -ENOMEM);
-	return ret;
-}
-
 static bool backlog_reserve(struct ring_backlog *b, uint32_t more)
 {
 	uint32_t room = b->room ? b->room : 256;
@@ -99,16 +75,41 @@ static void cq_copy(struct reactor *r, struct io_uring_cqe *to, uint32_t count)
 	io_uring_cq_advance(&r->ring, count);
 }
 
-/* Makes room in the CQ for the completions of another full SQ. Without memory they stay where they
- * are; the kernel then keeps what does not fit, which is slow but loses nothing. */
-static void cq_stash(struct reactor *r)
+/* Makes room in the CQ if what is about to be submitted might overflow it. Without memory nothing
+ * moves; the kernel then keeps what does not fit, which is slow but loses nothing. */
+static void cq_stash(struct reactor *r, uint32_t pending)
 {
 	uint32_t ready = cq_ready(r);
 
-	if (ready <= r->ring.cq.ring_entries / 2 || !backlog_reserve(&r->backlog, ready))
+	if (ready + pending <= r->ring.cq.ring_entries || !backlog_reserve(&r->backlog, ready))
 		return;
 	cq_copy(r, r->backlog.cqes + r->backlog.head + r->backlog.count, ready);
 	r->backlog.count += ready;
+}
+
+/* One io_uring_enter with all that is queued. Returns what the system call does. */
+static int ring_enter(struct reactor *r, unsigned int min_complete, unsigned int flags,
+	struct __kernel_timespec *timeout)
+{
+	struct io_uring_getevents_arg arg = {.ts = (uintptr_t)timeout};
+	uint32_t pending = sq_pending(r);
+	int ret;
+
+	cq_stash(r, pending);
+	r->ring.sq.sqe_head = r->ring.sq.sqe_tail;
+	io_uring_smp_store_release(r->ring.sq.ktail, r->ring.sq.sqe_tail);
+	flags |= r->enter_flags;
+	if (timeout)
+		ret = io_uring_enter2(r->ring.enter_ring_fd, pending, min_complete,
+			flags | IORING_ENTER_EXT_ARG, (sigset_t *)&arg, sizeof(arg));
+	else
+		ret = io_uring_enter2(
+			r->ring.enter_ring_fd, pending, min_complete, flags, NULL, _NSIG / 8);
+	STAT_ADD(r, enters, 1);
+	STAT_ADD(r, sqes, pending - sq_pending(r));
+	CHECK(ret >= 0 || ret == -EINTR || ret == -ETIME || ret == -EAGAIN || ret == -EBUSY ||
+		ret == -ENOMEM);
+	return ret;
 }
 
 /* Submits everything now, in the middle of a turn. */
@@ -117,12 +118,11 @@ static void ring_submit(struct reactor *r)
 	while (sq_pending(r) > 0) {
 		int ret = ring_enter(r, 0, 0, NULL);
 
-		cq_stash(r);
 		if (ret >= 0 || ret == -EINTR)
 			continue;
 		/* Short of memory or of completion entries: let the kernel finish something. */
+		cq_stash(r, r->ring.cq.ring_entries);
 		ring_enter(r, 0, IORING_ENTER_GETEVENTS, NULL);
-		cq_stash(r);
 		sched_yield();
 	}
 }
