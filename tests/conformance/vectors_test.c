@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Every line of vectors.txt, made by an independent encoder, decodes and re-encodes to its bytes. */
+/* Every line of vectors.txt, made by an independent encoder, decodes and re-encodes to its bytes.
+ */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +10,8 @@
 #include "rpc/codec.h"
 #include "rpc/config_table.h"
 
-#define LINES 18
+#define LINES        18
+#define VECTORS_FILE RINGVISOR_SOURCE "/tests/conformance/vectors.txt"
 
 struct vector {
 	char name[128];
@@ -94,8 +96,7 @@ static void check_config(const struct vector *v, struct frame *f, struct codec_m
 
 	config_init(&config);
 	cr_assert_eq(config_table_decode(m, f, &config, &fault), CODEC_OK, "%s", fault.text.text);
-	cr_assert_eq(
-		config_table_encode(&config, &w, &out.p.create.config, fds, &out.nfds, &d), 0);
+	cr_assert_eq(config_table_encode(&config, &w, &out.p.create.config, fds, &out.nfds, &d), 0);
 	cr_assert_eq(codec_encode(&out, again, sizeof(again)), (int)v->len_bytes);
 	cr_assert_eq(memcmp(again, v->bytes, v->len_bytes), 0);
 	config_finish(&config);
@@ -115,8 +116,8 @@ Test(vectors, each_decodes_and_encodes_to_the_same_bytes)
 		read_frame(v, &r, &f);
 		cr_assert_eq(codec_decode(v->side, &f, &m, &fault), CODEC_OK, "%s: %s", v->name,
 			fault.text.text);
-		cr_assert_eq(codec_encode(&m, again, sizeof(again)), (int)v->len_bytes, "%s",
-			v->name);
+		cr_assert_eq(
+			codec_encode(&m, again, sizeof(again)), (int)v->len_bytes, "%s", v->name);
 		cr_assert_eq(memcmp(again, v->bytes, v->len_bytes), 0, "%s", v->name);
 		if (m.message->method == METHOD_LIFECYCLE_CREATE && m.form == CODEC_CALL)
 			check_config(v, &f, &m);
@@ -196,7 +197,8 @@ Test(vectors, configs_hold_what_their_names_say)
 	struct frame_reader r;
 	struct frame f;
 
-	decode_vector("lifecycle.create.builtin.cpus=2.memory=64MiB.console.vsock.cid=42", &r, &f, &m);
+	decode_vector(
+		"lifecycle.create.builtin.cpus=2.memory=64MiB.console.vsock.cid=42", &r, &f, &m);
 	config_init(&config);
 	cr_assert_eq(config_table_decode(&m, &f, &config, &fault), CODEC_OK);
 	cr_assert_eq(config.kernel_type, KERNEL_BUILTIN);

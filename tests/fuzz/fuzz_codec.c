@@ -25,7 +25,8 @@ static void check_fault(const struct codec_fault *fault)
 
 static void check_config(const struct codec_message *m, struct frame *f)
 {
-	struct wire_writer w = {.buf = table, .room = sizeof(table)}, w2 = {.buf = table2, .room = sizeof(table2)};
+	struct wire_writer w = {.buf = table, .room = sizeof(table)},
+			   w2 = {.buf = table2, .room = sizeof(table2)};
 	struct codec_message copy = *m;
 	struct guest_config config, config2;
 	struct codec_fault fault;

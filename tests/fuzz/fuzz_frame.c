@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Stream framing under hostile chunking. The input is a list of receives: a byte count, a byte of
- * descriptors, then the bytes. Invariants: messages lie in the stream one behind the other, and each
- * descriptor is closed exactly once, by somebody. */
+ * descriptors, then the bytes. Invariants: messages lie in the stream one behind the other, and
+ * each descriptor is closed exactly once, by somebody. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>

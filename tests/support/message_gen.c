@@ -249,8 +249,8 @@ static void gen_config_vectors(struct gen *g, struct guest_config *c, unsigned i
  * only given ones are sent. */
 void gen_config(struct gen *g, struct guest_config *c, unsigned int files)
 {
-	static const uint8_t ordinals[] = {1, 5, 6, 7, 8, 9, 10, 13, 14, 15, 17, 18, 21, 22, 23, 24,
-		25, 100, 101, 102};
+	static const uint8_t ordinals[] = {
+		1, 5, 6, 7, 8, 9, 10, 13, 14, 15, 17, 18, 21, 22, 23, 24, 25, 100, 101, 102};
 
 	config_init(c);
 	for (unsigned int i = 0; i < ARRAY_SIZE(ordinals); i++)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Random but valid protocol messages, made from the table's layouts; the same seed gives the same. */
+/* Random but valid protocol messages, made from the table's layouts; the same seed gives the same.
+ */
 #ifndef TESTS_MESSAGE_GEN_H
 #define TESTS_MESSAGE_GEN_H
 
@@ -24,8 +25,8 @@ uint32_t gen_below(struct gen *g, uint32_t limit); /* 0 ..= limit - 1 */
 /* gen_message: message `m` in form `form` with a legal envelope and random payload.
  * gen_config: a config whose every field is well encoded (not: sensible); the caller finishes it.
  * `files` bounds how many files are descriptors (dups of /dev/null). */
-void gen_message(struct gen *g, const struct message *m, enum codec_form form,
-	struct codec_message *out);
+void gen_message(
+	struct gen *g, const struct message *m, enum codec_form form, struct codec_message *out);
 void gen_config(struct gen *g, struct guest_config *c, unsigned int files);
 
 /* gen_layout: the payload's layout of `m` in form `form`.

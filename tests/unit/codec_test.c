@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The codec over the whole table: round trips, truncation at each byte, every envelope field wrong. */
+/* The codec over the whole table: round trips, truncation at each byte, every envelope field wrong.
+ */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -123,8 +125,7 @@ Test(codec, truncation_at_each_byte_is_a_violation)
 	for_all_messages(4, check_truncation);
 }
 
-static void check_trailing(
-	const struct codec_message *m, const uint8_t *bytes, uint32_t len_bytes)
+static void check_trailing(const struct codec_message *m, const uint8_t *bytes, uint32_t len_bytes)
 {
 	static uint8_t longer[FRAME_SIZE_MAX + 16];
 	struct codec_fault fault;
@@ -154,8 +155,7 @@ static enum codec_verdict decode_with(enum codec_side side, const uint8_t *bytes
 	return codec_decode(side, &f, &got, &fault);
 }
 
-static void check_envelope(
-	const struct codec_message *m, const uint8_t *bytes, uint32_t len_bytes)
+static void check_envelope(const struct codec_message *m, const uint8_t *bytes, uint32_t len_bytes)
 {
 	enum codec_side side = receiver(m);
 	struct frame_header good, h;
@@ -209,8 +209,8 @@ static void check_flips(const struct codec_message *m, const uint8_t *bytes, uin
 		if (codec_decode(receiver(m), &f, &got, &fault) == CODEC_VIOLATION)
 			continue;
 		cr_assert_eq(codec_encode(&got, again, sizeof(again)), (int)len_bytes);
-		cr_assert_eq(memcmp(copy, again, len_bytes), 0, "%s, byte %u", m->message->name,
-			at);
+		cr_assert_eq(
+			memcmp(copy, again, len_bytes), 0, "%s, byte %u", m->message->name, at);
 	}
 	free(copy);
 }
@@ -278,8 +278,8 @@ Test(codec, guest_names_follow_their_rule)
 	cr_assert_eq(decode_name(wire_string_of(good), &fault), CODEC_OK);
 	cr_assert_eq(decode_name(wire_string_of("-"), &fault), CODEC_OK);
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
-		cr_assert_eq(decode_name(wire_string_of(bad[i]), &fault), CODEC_REFUSED, "%s",
-			bad[i]);
+		cr_assert_eq(
+			decode_name(wire_string_of(bad[i]), &fault), CODEC_REFUSED, "%s", bad[i]);
 		cr_assert_eq(fault.domain, DOMAIN_STATUS);
 		cr_assert_eq(fault.code, STATUS_INVALID_ARGS);
 		cr_assert_eq(fault.txid, 9);
@@ -304,8 +304,8 @@ Test(codec, violation_wins_over_refusal)
 
 Test(codec, strings_are_checked)
 {
-	static const char *const bad[] = {"\xff", "\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80",
-		"a\xe2\x82"};
+	static const char *const bad[] = {
+		"\xff", "\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "a\xe2\x82"};
 	uint8_t bytes[512];
 	struct codec_message got;
 	struct codec_fault fault;
@@ -452,6 +452,6 @@ Test(codec, the_table_has_each_method_once)
 	for (unsigned int i = 0; i < message_count; i++)
 		for (unsigned int k = i + 1; k < message_count; k++)
 			cr_assert_not(message_table[i].method == message_table[k].method &&
-				(message_table[i].shape == SHAPE_EVENT) ==
-					(message_table[k].shape == SHAPE_EVENT));
+				      (message_table[i].shape == SHAPE_EVENT) ==
+					      (message_table[k].shape == SHAPE_EVENT));
 }

@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -108,7 +109,8 @@ Test(config_table, random_configs_survive_a_round_trip)
 		rig_init();
 		gen_reset(&gen);
 		gen_config(&gen, &made, gen_below(&gen, FRAME_FDS_MAX + 1));
-		cr_assert_eq(config_table_encode(&made, &w, &rig.t, fds, &nfds, &d), 0, "%s", d.text);
+		cr_assert_eq(
+			config_table_encode(&made, &w, &rig.t, fds, &nfds, &d), 0, "%s", d.text);
 		rig.frame.header.nfds = nfds;
 		for (int i = 0; i < nfds; i++) {
 			rig.frame.fds[i] = dup(fds[i]);
@@ -128,8 +130,7 @@ Test(config_table, random_configs_survive_a_round_trip)
 Test(config_table, values_reach_the_config)
 {
 	static const uint8_t cmdline[] = {5, 0, 0, 0, 'q', 'u', 'i', 'e', 't', 0, 0, 0, 0, 0, 0, 0};
-	static const uint8_t path[] = {
-		0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, '/', 'k', 0, 0};
+	static const uint8_t path[] = {0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, '/', 'k', 0, 0};
 	static const uint8_t listeners[] = {1, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 8, 0, 0, 0};
 	static const uint64_t memory = 64ULL << 20;
 	static const uint8_t cpus = 2, on = 1;
@@ -181,8 +182,7 @@ Test(config_table, ordinals_ascend_and_are_known)
 			continue;
 		rig_init();
 		add_u32((uint16_t)ordinal, 0);
-		snprintf(text, sizeof(text), "ordinal %u%s", ordinal,
-			ordinal ? " is unknown" : "");
+		snprintf(text, sizeof(text), "ordinal %u%s", ordinal, ordinal ? " is unknown" : "");
 		expect_bad_config(text);
 	}
 }
@@ -219,8 +219,8 @@ Test(config_table, wrong_values_are_bad_config_not_violations)
 	static const uint8_t nul[] = {2, 0, 0, 0, 'a', 0, 0, 0};
 	static const uint8_t padded[] = {1, 0, 0, 0, 'a', 0, 0, 1};
 	static const uint8_t huge_count[] = {0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0};
-	static const uint8_t net[] = {1, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 2, 0, 0, 0, 0, 0, 0,
-		0, 0, 0};
+	static const uint8_t net[] = {
+		1, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0};
 
 	rig_init();
 	add_field(CONFIG_RNG, &two, 1);
@@ -256,8 +256,8 @@ Test(config_table, launch_refuses_in_its_own_domain)
 	codec_call_init(&rig.call, METHOD_HOST_LAUNCH, 0, 7);
 	add_u32(99, 0);
 	rig.call.p.launch.config = rig.t;
-	cr_assert_eq(config_table_decode(&rig.call, &rig.frame, &rig.config, &rig.fault),
-		CODEC_REFUSED);
+	cr_assert_eq(
+		config_table_decode(&rig.call, &rig.frame, &rig.config, &rig.fault), CODEC_REFUSED);
 	cr_assert_eq(rig.fault.domain, DOMAIN_MANAGER);
 	cr_assert_eq(rig.fault.code, MANAGER_BAD_CONFIG);
 }
@@ -274,7 +274,7 @@ Test(config_table, devices_not_offered_are_noted_by_being_there)
 		cr_assert_eq(decode(), CODEC_OK);
 		cr_assert_eq(rig.config.given, CONFIG_BIT(refused[i]));
 		cr_assert_eq(rig.config.wayland + rig.config.magma + rig.config.gpu +
-				rig.config.sound + rig.config.sound_input,
+				     rig.config.sound + rig.config.sound_input,
 			1);
 		config_finish(&rig.config);
 	}
@@ -418,8 +418,10 @@ Test(info_table, survives_a_round_trip)
 
 Test(info_table, leaves_out_what_is_not_given)
 {
-	struct guest_info info = {
-		.given = TABLE_BIT(INFO_GUEST_STATUS), .guest_status = 1, .irqs = 9}, got;
+	struct guest_info info = {.given = TABLE_BIT(INFO_GUEST_STATUS),
+				  .guest_status = 1,
+				  .irqs = 9},
+			  got;
 	static uint8_t bytes[256];
 	struct wire_writer w = {.buf = bytes, .room = sizeof(bytes)};
 	struct wire_table t;

@@ -509,8 +509,8 @@ Test(frame, random_streams_come_out_whole)
 			put_message(bytes, size, i, nfds);
 			while (at < size) {
 				uint32_t n = 1 + gen_below(&g, size - at);
-				int pushed = frame_reader_push(
-					&r, bytes + at, n, fds, at ? 0 : nfds);
+				int pushed =
+					frame_reader_push(&r, bytes + at, n, fds, at ? 0 : nfds);
 
 				cr_assert_gt(pushed, 0);
 				at += (uint32_t)pushed;
