@@ -6,5 +6,8 @@
 #include "perf/harness.h"
 
 extern const struct bench bench_clock_cost;
+extern const struct bench bench_kick_busy;
+extern const struct bench bench_kick_idle;
+extern const struct bench bench_wake;
 
 #endif

@@ -179,6 +179,17 @@ static int run_slices(struct run *run, struct diag *d)
 	return err;
 }
 
+/* Only now: what the set-ups started did not inherit the one CPU. */
+static int run_pinned(struct run *run, struct diag *d)
+{
+	int cpu = bench_cpu(run->options, 0);
+	int err = bench_pin(cpu);
+
+	if (err)
+		return diag_errno(d, err, "cannot run on CPU %d", cpu);
+	return run_slices(run, d);
+}
+
 static struct bench_result *result_create(const struct bench *b, const struct bench_options *o)
 {
 	struct bench_result *r = calloc(1, sizeof(*r));
@@ -210,15 +221,15 @@ int bench_run(const struct bench *b, const struct bench_options *o, struct bench
 	struct diag *d)
 {
 	struct run run = {.bench = b, .options = o};
-	int err;
+	cpu_set_t before;
+	int err = 0;
 
 	*result = NULL;
 	if (o->repeat < 1 || o->repeat > BENCH_REPEAT_MAX)
 		return diag_fail(
 			d, -EINVAL, "%u repetitions; the limit is %d", o->repeat, BENCH_REPEAT_MAX);
-	err = bench_pin(bench_cpu(o, 0));
-	if (err)
-		return diag_errno(d, err, "cannot run on CPU %d", bench_cpu(o, 0));
+	if (sched_getaffinity(0, sizeof(before), &before))
+		return diag_errno(d, -errno, "sched_getaffinity");
 	run.result = result_create(b, o);
 	run.state = calloc(b->variants, sizeof(*run.state));
 	run.ready = calloc(b->variants, sizeof(*run.ready));
@@ -229,7 +240,8 @@ int bench_run(const struct bench *b, const struct bench_options *o, struct bench
 	for (unsigned int i = 0; i < b->variants && !err; i++)
 		err = variant_setup(&run, i, d);
 	if (!err)
-		err = run_slices(&run, d);
+		err = run_pinned(&run, d);
+	sched_setaffinity(0, sizeof(before), &before);
 	for (unsigned int i = b->variants; i-- > 0;)
 		if (run.ready[i] && b->variant[i].teardown)
 			b->variant[i].teardown(run.state[i]);

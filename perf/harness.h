@@ -10,8 +10,9 @@
  * others are held against: it is measured in the same run and the rest is printed as a ratio to
  * it. Targets are judged and printed as met or missed; no time ever makes a run fail.
  *
- * Everything here is for the thread that calls bench_run, which is pinned to the first of the
- * chosen CPUs, unless it says otherwise. */
+ * Everything here is for the thread that calls bench_run, unless it says otherwise. That thread is
+ * pinned to the first of the chosen CPUs for the slices; set-ups run with the affinity that the
+ * process came with, so that the threads that they start can pin themselves. */
 #ifndef PERF_HARNESS_H
 #define PERF_HARNESS_H
 

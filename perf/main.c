@@ -10,6 +10,9 @@
 
 static const struct bench *const benches[] = {
 	&bench_clock_cost,
+	&bench_wake,
+	&bench_kick_idle,
+	&bench_kick_busy,
 };
 
 static const struct bench *bench_find(const char *name)
