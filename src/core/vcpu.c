@@ -37,18 +37,15 @@ static bool access_by_mailbox(struct vcpu *v, struct mailbox_exit *e)
 /* Memory is write-back unless the guest says otherwise, as firmware leaves it. */
 static int vcpu_set_msrs(struct vcpu *v, struct diag *d)
 {
-	struct {
+	union { /* the structure ends in an array without a length */
 		struct kvm_msrs head;
-		struct kvm_msr_entry entries[2];
-	} msrs = {
-		.head.nmsrs = 2,
-		.entries =
-			{
-				{.index = MSR_MISC_ENABLE, .data = MISC_FAST_STRING},
-				{.index = MSR_MTRR_DEF_TYPE, .data = MTRR_ENABLE_WB},
-			},
-	};
+		char room[sizeof(struct kvm_msrs) + 2 * sizeof(struct kvm_msr_entry)];
+	} msrs = {.head.nmsrs = 2};
 
+	msrs.head.entries[0].index = MSR_MISC_ENABLE;
+	msrs.head.entries[0].data = MISC_FAST_STRING;
+	msrs.head.entries[1].index = MSR_MTRR_DEF_TYPE;
+	msrs.head.entries[1].data = MTRR_ENABLE_WB;
 	if (ioctl(v->fd, KVM_SET_MSRS, &msrs) != 2)
 		return diag_errno(d, -errno, "vCPU %u: KVM_SET_MSRS", v->id);
 	return 0;
@@ -61,7 +58,8 @@ static void vcpu_map_coalesced(struct vcpu *v)
 	if (v->vm->coalesced || !v->vm->host->coalesced_pio || offset >= v->vm->host->run_bytes)
 		return;
 	v->vm->coalesced = (void *)((uint8_t *)v->run + offset);
-	v->vm->coalesced_entries = (4096 - sizeof(struct kvm_coalesced_mmio_ring)) / sizeof(struct kvm_coalesced_mmio);
+	v->vm->coalesced_entries =
+		(4096 - sizeof(struct kvm_coalesced_mmio_ring)) / sizeof(struct kvm_coalesced_mmio);
 }
 
 int vcpu_create(struct vcpu *v, struct vm *vm, const struct gmem *mem, unsigned int id,
