@@ -6,8 +6,6 @@
 
 #include "core/reactor_private.h"
 
-/* --- files --- */
-
 static int slot_take(struct ring_files *files)
 {
 	uint32_t words = (files->slots + 63) / 64;
@@ -62,8 +60,6 @@ void io_file_close(struct reactor *r, struct io_file *f)
 		close(f->fd);
 	*f = IO_FILE_NONE;
 }
-
-/* --- verbs --- */
 
 static struct io_uring_sqe *op_sqe(struct reactor *r, const struct io_op *op)
 {

@@ -69,6 +69,7 @@ void io_connect(struct reactor *r, struct io_op *op, const struct io_file *f,
 void io_poll(struct reactor *r, struct io_op *op, const struct io_file *f, uint32_t events);
 void io_fallocate(struct reactor *r, struct io_op *op, const struct io_file *f, int mode,
 	uint64_t off, uint64_t len_bytes);
+/* len_bytes ≥ 4 GiB: Linux before 6.11 completes it with -EINVAL. */
 void io_madvise(struct reactor *r, struct io_op *op, void *addr, uint64_t len_bytes, int advice);
 void io_fsync(struct reactor *r, struct io_op *op, const struct io_file *f, bool data_only);
 /* io_cancel: asks for the end of `op`, which completes with -ECANCELED or with what it reached.

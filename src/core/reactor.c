@@ -19,8 +19,6 @@ uint64_t reactor_clock_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-/* --- life --- */
-
 static void stop_run(struct reactor_msg *msg)
 {
 	(void)msg; /* waking the reactor was all */
@@ -125,8 +123,6 @@ uint64_t reactor_now_ns(const struct reactor *r)
 	return r->now_ns;
 }
 
-/* --- tasks and hooks --- */
-
 void reactor_task_init(struct reactor_task *t, bool (*run)(struct reactor_task *))
 {
 	t->run = run;
@@ -193,8 +189,6 @@ static void hooks_run(struct reactor *r)
 		t->run(t);
 	}
 }
-
-/* --- turns --- */
 
 static void timers_fire(struct reactor *r)
 {
@@ -270,8 +264,6 @@ void reactor_run(struct reactor *r)
 	current = NULL;
 	atomic_store_explicit(&r->running, false, memory_order_release);
 }
-
-/* --- figures --- */
 
 void reactor_stats_read(const struct reactor *r, struct reactor_stats *to)
 {

@@ -17,8 +17,6 @@
 
 static struct reactor_msg asleep;
 
-/* --- waking --- */
-
 static void wake_by_eventfd(struct reactor *target)
 {
 	const uint64_t one = 1;
@@ -109,8 +107,6 @@ static void reactor_wake_up(struct reactor *target)
 	wake_by_eventfd(target);
 }
 
-/* --- the poll of wake_fd --- */
-
 static void wake_poll_arm(struct reactor *r)
 {
 	struct io_uring_sqe *sqe = ring_sqe(r);
@@ -177,8 +173,6 @@ void inbox_end(struct reactor *r)
 	}
 	ring_flush(r);
 }
-
-/* --- the queue --- */
 
 void reactor_post(struct reactor *target, struct reactor_msg *msg)
 {

@@ -98,14 +98,14 @@ struct reactor {
 #define STAT_SET(r, field, value) __atomic_store_n(&(r)->stats.field, (value), __ATOMIC_RELAXED)
 #define STAT_ADD(r, field, value) STAT_SET(r, field, (r)->stats.field + (value))
 
-/* --- reactor_setup.c: the ring, probed; errors as reactor_create's */
+/* reactor_setup.c: the ring, probed; errors as reactor_create's */
 int ring_init(struct reactor *r, const struct reactor_params *p, struct diag *d);
 void ring_finish(struct reactor *r);
 /* ring_explain: the text for a failed io_uring_setup: `disabled` is the value of
  * kernel.io_uring_disabled, -1 if there is no such sysctl. Returns `err`. */
 int ring_explain(struct diag *d, int err, int disabled);
 
-/* --- reactor_ring.c: entries in, completions out */
+/* reactor_ring.c: entries in, completions out */
 /* ring_start, ring_end: on the reactor's thread, around all of its turns. */
 void ring_start(struct reactor *r);
 void ring_end(struct reactor *r);
@@ -123,7 +123,7 @@ bool ring_has_events(const struct reactor *r);
 /* ring_reap: runs the `done` of each completion that is there now. */
 void ring_reap(struct reactor *r);
 
-/* --- reactor_inbox.c */
+/* reactor_inbox.c */
 void inbox_init(struct reactor *r);
 /* inbox_start, inbox_end: arm and cancel the poll of wake_fd. */
 void inbox_start(struct reactor *r);
@@ -135,15 +135,15 @@ bool inbox_sleep(struct reactor *r);
 void inbox_awake(struct reactor *r);
 void inbox_drain(struct reactor *r);
 
-/* --- reactor_jobs.c */
+/* reactor_jobs.c */
 void jobs_init(struct reactor *r);
 void jobs_finish(struct reactor *r); /* joins the threads; no job is out */
 
-/* --- reactor_poll.c */
+/* reactor_poll.c */
 /* poll_wait: one step 1 of a turn: submits, then polls or sleeps until there is something to do. */
 void poll_wait(struct reactor *r, bool work_queued);
 
-/* --- reactor.c */
+/* reactor.c */
 uint64_t reactor_clock_ns(void);
 
 #endif

@@ -26,8 +26,6 @@ bool fake_chance(struct reactor *r, unsigned int percent)
 	return percent > 0 && fake_random(r, 100) < percent;
 }
 
-/* --- life --- */
-
 struct reactor *fake_io_create(uint64_t seed)
 {
 	struct reactor *r = calloc(1, sizeof(*r));
@@ -135,8 +133,6 @@ void reactor_stats_read(const struct reactor *r, struct reactor_stats *to)
 	to->in_flight = fake_io_in_flight(r, -1);
 }
 
-/* --- messages and jobs --- */
-
 static void msg_push(struct reactor_msg **head, struct reactor_msg **tail, struct reactor_msg *msg)
 {
 	msg->next = NULL;
@@ -205,8 +201,6 @@ static bool job_run(struct reactor *r)
 	reactor_post(r, msg);
 	return true;
 }
-
-/* --- tasks, hooks, timers, pollers --- */
 
 void reactor_task_init(struct reactor_task *t, bool (*run)(struct reactor_task *))
 {
@@ -323,8 +317,6 @@ static void pollers_arm(struct reactor *r, bool arm)
 	}
 }
 
-/* --- turns --- */
-
 static void op_complete(struct reactor *r, struct fake_op *f, int res, bool more)
 {
 	struct io_op *op = f->op;
@@ -428,8 +420,6 @@ void fake_io_advance_ns(struct reactor *r, uint64_t delay_ns)
 	}
 	r->now_ns = until_ns;
 }
-
-/* --- what the test arranges --- */
 
 void fake_io_set_faults(struct reactor *r, const struct fake_io_faults *faults)
 {

@@ -12,8 +12,6 @@
 
 #include "support/fake_io_private.h"
 
-/* --- verbs --- */
-
 void io_file_open(struct reactor *r, struct io_file *f, int fd)
 {
 	CHECK(reactor_is_current(r));
@@ -183,8 +181,6 @@ void fake_op_free(struct fake_op *f)
 	free(f);
 }
 
-/* --- submission: the kernel reads the owners' structs now --- */
-
 static void op_submit(struct fake_op *f)
 {
 	f->submitted = true;
@@ -209,8 +205,6 @@ void fake_ops_submit(struct reactor *r)
 			op_submit(f);
 	}
 }
-
-/* --- doing it --- */
 
 static bool fd_ready(int fd, short events)
 {

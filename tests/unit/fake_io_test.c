@@ -241,8 +241,6 @@ Test(fake_io, accepts_connects_and_cancels)
 	fake_io_destroy(n.r);
 }
 
-/* --- time, tasks, messages, jobs --- */
-
 struct day {
 	struct reactor *r;
 	struct reactor_timer early, late;

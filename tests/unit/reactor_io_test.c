@@ -68,8 +68,6 @@ static void script_run(void (*const *steps)(struct script *, int), unsigned int 
 	cr_assert_eq(s.f.fd, -1);
 }
 
-/* --- files --- */
-
 static void file_open(struct script *s, int res)
 {
 	(void)res;
@@ -146,8 +144,6 @@ Test(reactor_io, reads_and_writes_a_file)
 	script_run(file_steps, 0);
 }
 
-/* --- sockets --- */
-
 static void socket_open(struct script *s, int res)
 {
 	int pair[2];
@@ -219,8 +215,6 @@ Test(reactor_io, files_that_do_not_fit_the_table_work_as_well)
 	script_run(file_steps, 1);
 }
 
-/* --- memory --- */
-
 static void memory_drop(struct script *s, int res)
 {
 	char *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -248,8 +242,6 @@ Test(reactor_io, advises_on_memory)
 {
 	script_run(memory_steps, 0);
 }
-
-/* --- accept and connect --- */
 
 #define CLIENTS 3u
 
@@ -339,8 +331,6 @@ Test(reactor_io, accepts_many_and_cancels)
 	cr_assert(s.cancelled);
 	cr_assert_eq(s.accepted, CLIENTS);
 }
-
-/* --- poll on an eventfd whose counter is never read --- */
 
 #define KICKS 20u
 

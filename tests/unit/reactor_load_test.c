@@ -83,8 +83,6 @@ Test(reactor_load, a_burst_far_beyond_the_queues_loses_nothing)
 	writes_test(1, 2);
 }
 
-/* --- thousands in flight, ended at once --- */
-
 static void read_done(struct io_op *op, int res, uint32_t cqe_flags)
 {
 	struct burst *b = container_of(op, struct item, op)->all;
@@ -144,8 +142,6 @@ Test(reactor_load, completions_beyond_the_queue_are_not_lost)
 {
 	reads_test(false);
 }
-
-/* --- endings --- */
 
 Test(reactor_load, a_process_of_many_lives_leaks_no_descriptor)
 {

@@ -12,8 +12,6 @@
 #include "core/reactor.h"
 #include "support/run_reactor.h"
 
-/* --- many senders, one receiver --- */
-
 #define SENDERS  4u
 #define MESSAGES 20000u
 
@@ -96,8 +94,6 @@ Test(reactor_message, the_same_by_eventfd)
 	mailroom_test(REACTOR_WAKE_EVENTFD, 0);
 }
 
-/* --- two reactors, a ball between them: each post finds the other asleep --- */
-
 #define ROUND_TRIPS 5000u
 
 struct court {
@@ -155,8 +151,6 @@ Test(reactor_message, two_reactors_wake_each_other_by_eventfd)
 	court_test(REACTOR_WAKE_EVENTFD);
 }
 
-/* --- stop from another thread --- */
-
 static void *stopper_main(void *arg)
 {
 	reactor_stop(arg);
@@ -177,8 +171,6 @@ Test(reactor_message, any_threads_may_stop_it)
 		reactor_destroy(r);
 	}
 }
-
-/* --- jobs --- */
 
 #define JOBS 200u
 
@@ -235,8 +227,6 @@ Test(reactor_message, jobs_run_elsewhere_and_come_home)
 	cr_assert_eq(o->done, JOBS);
 	free(o);
 }
-
-/* --- sets --- */
 
 struct census {
 	struct reactor *set[4];

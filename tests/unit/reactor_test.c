@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The turns of a real reactor: stop, timers, tasks, hooks, pollers. */
 #include <criterion/criterion.h>
+#include <signal.h>
 
 #include "core/check.h"
 #include "core/reactor.h"
 #include "support/run_reactor.h"
-
-/* --- stop --- */
 
 static void start_nothing(struct reactor *r, void *ctx)
 {
@@ -46,7 +45,15 @@ Test(reactor, destroyed_without_running)
 	reactor_destroy(run_reactor_create(NULL));
 }
 
-/* --- timers --- */
+/* Our own bugs end the process: another thread's reactor is not to be touched. */
+Test(reactor, verbs_are_for_its_own_thread, .signal = SIGABRT)
+{
+	struct reactor *r = run_reactor_create(NULL);
+	struct reactor_timer t;
+
+	reactor_timer_init(&t, NULL);
+	reactor_timer_start(r, &t, 0);
+}
 
 struct timers {
 	struct reactor *r;
@@ -154,8 +161,6 @@ Test(reactor, drops_armed_timers_when_it_stops)
 	cr_assert_not(reactor_timer_armed(&s.t[0]));
 }
 
-/* --- tasks and hooks --- */
-
 #define ROUNDS 5
 
 struct worker {
@@ -222,8 +227,6 @@ Test(reactor, tasks_take_turns_and_hooks_end_them)
 	cr_assert_eq(all.hooks, 3);
 	cr_assert_eq(stats.tasks, 5);
 }
-
-/* --- busy poll --- */
 
 struct source {
 	struct reactor *r;
