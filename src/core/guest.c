@@ -195,6 +195,7 @@ static void build_create_work(struct reactor_job *job)
 		.config = &b->config,
 		.builtin = &env->builtin,
 		.classes = env->classes,
+		.huge_pages = env->huge_pages,
 	};
 
 	b->err = machine_build(&b->machine, &params, &b->diag);

@@ -20,6 +20,7 @@ static enum guest_error build_vm(struct machine *m, const struct machine_params 
 	struct gmem_params mem = {
 		.ram_bytes = c->guest_memory,
 		.name = m->name,
+		.huge_pages = p->huge_pages,
 	};
 
 	if (c->mem) {

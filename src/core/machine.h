@@ -29,8 +29,9 @@ enum machine_end {
 struct machine_params {
 	struct vm_host *host;
 	const char *name;
-	struct guest_config *config;               /* checked; what is used up is taken out of it */
-	const struct blob *builtin;                /* the embedded guest's ELF */
+	struct guest_config *config; /* checked; what is used up is taken out of it */
+	const struct blob *builtin;  /* the embedded guest's ELF */
+	bool huge_pages;
 	const struct device_class *const *classes; /* NULL-terminated, in the order of creation */
 };
 

@@ -72,6 +72,14 @@ static void run_quit(void *ctx)
 	guest_stop(r->guest, &r->stop);
 }
 
+static void run_button(void *ctx)
+{
+	struct run *r = ctx;
+
+	if (r->guest->machine)
+		power_press_button(&r->guest->machine->power);
+}
+
 static void run_signalled(struct io_op *op, int res, uint32_t flags)
 {
 	struct run *r = container_of(op, struct run, signal_op);
@@ -146,7 +154,7 @@ static int run_open_serial(struct run *r, struct stream *serial, struct diag *d)
 	if (out < 0)
 		return diag_errno(d, -errno, "--serial: standard output");
 	if (isatty(STDIN_FILENO)) {
-		in = terminal_start(&r->terminal, r->reactor, run_quit, r);
+		in = terminal_start(&r->terminal, r->reactor, run_quit, run_button, r);
 		if (in < 0) {
 			close(out);
 			return diag_errno(d, in, "--serial: the terminal");
@@ -200,6 +208,7 @@ static int run_guest(struct run *r, struct diag *d)
 
 	if (err)
 		return err;
+	env.huge_pages = r->options.huge_pages;
 	err = run_catch_signals(r, d);
 	if (!err) {
 		r->reactor = reactor_create(&params, d);

@@ -11,6 +11,7 @@ struct run_options {
 	const char *serial; /* "stdio", "none" or a path */
 	int core;           /* -1: any */
 	unsigned int poll_us;
+	bool huge_pages;
 };
 
 #define RUN_HELP 1 /* the person wants the help text */

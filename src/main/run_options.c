@@ -27,12 +27,15 @@ static const char usage[] =
 	"  --memory SIZE     memory, with k, M or G (default 256M)\n"
 	"  --cpus N          virtual CPUs, 1 to 64 (default 1)\n"
 	"  --serial WHERE    the serial port: stdio (default), none, or a file to write to\n"
+	"  --huge-pages      back the memory with 2 MiB pages where the host allows it\n"
 	"  --cores LIST      CPU of the host for the event loop, such as 1 (default: any)\n"
 	"  --poll-us N       poll so long before sleeping while there is traffic (default 0)\n"
 	"\n"
 	"  -h, --help        this text\n"
 	"\n"
-	"On a terminal, Ctrl-A x ends the guest and Ctrl-A Ctrl-A sends a Ctrl-A.\n"
+	"On a terminal, Ctrl-A x ends the guest, Ctrl-A p presses its power button, and Ctrl-A "
+	"Ctrl-A\n"
+	"sends a Ctrl-A.\n"
 	"\n"
 	"Exit status: 0 if the guest powered itself off, rebooted, or was ended with Ctrl-A x; 1 "
 	"if\n"
@@ -53,7 +56,8 @@ enum {
 	OPT_CPUS,
 	OPT_SERIAL,
 	OPT_CORES,
-	OPT_POLL
+	OPT_POLL,
+	OPT_HUGE_PAGES
 };
 
 static const struct option options[] = {
@@ -67,6 +71,7 @@ static const struct option options[] = {
 	{"serial", required_argument, NULL, OPT_SERIAL},
 	{"cores", required_argument, NULL, OPT_CORES},
 	{"poll-us", required_argument, NULL, OPT_POLL},
+	{"huge-pages", no_argument, NULL, OPT_HUGE_PAGES},
 	{"help", no_argument, NULL, 'h'},
 	{NULL, 0, NULL, 0},
 };
@@ -140,6 +145,9 @@ static int apply(struct run_options *o, int opt, const char *value, struct diag 
 		err = parse_number("--poll-us", value, 10000, &n, d);
 		o->poll_us = (unsigned int)n;
 		return err;
+	case OPT_HUGE_PAGES:
+		o->huge_pages = true;
+		return 0;
 	default:
 		return 0;
 	}

@@ -47,6 +47,8 @@ static bool terminal_filter(
 			t->escape = false;
 			if (in[i] == 'x')
 				return true;
+			if (in[i] == 'p')
+				t->button(t->ctx);
 			if (in[i] == TERMINAL_ESCAPE)
 				out[(*out_len)++] = in[i];
 		} else if (in[i] == TERMINAL_ESCAPE) {
@@ -97,12 +99,17 @@ static void terminal_typed(struct io_op *op, int res, uint32_t flags)
 	}
 }
 
-int terminal_start(struct terminal *t, struct reactor *home, void (*quit)(void *ctx), void *ctx)
+int terminal_start(struct terminal *t, struct reactor *home, void (*quit)(void *ctx),
+	void (*button)(void *ctx), void *ctx)
 {
 	int pair[2], fd, err;
 
-	*t = (struct terminal){
-		.home = home, .tty = IO_FILE_NONE, .to_guest = -1, .quit = quit, .ctx = ctx};
+	*t = (struct terminal){.home = home,
+		.tty = IO_FILE_NONE,
+		.to_guest = -1,
+		.quit = quit,
+		.button = button,
+		.ctx = ctx};
 	t->poll_op.done = terminal_typed;
 	fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0);
 	if (fd < 0)

@@ -18,13 +18,16 @@ struct terminal {
 	bool escape;  /* the last byte was Ctrl-A */
 	bool stopping;
 	void (*quit)(void *ctx);
+	void (*button)(void *ctx);
 	void *ctx;
 };
 
 /* terminal_start: if standard input is a terminal, makes it raw and begins to pass on what is
- * typed, but for the escape (Ctrl-A x: quit; Ctrl-A Ctrl-A: one Ctrl-A). Returns the descriptor for
+ * typed, but for the escape (Ctrl-A x: quit;
+ * Ctrl-A p: power button; Ctrl-A Ctrl-A: one Ctrl-A). Returns the descriptor for
  * the serial port to read (owned by the caller), or -errno. */
-int terminal_start(struct terminal *t, struct reactor *home, void (*quit)(void *ctx), void *ctx);
+int terminal_start(struct terminal *t, struct reactor *home, void (*quit)(void *ctx),
+	void (*button)(void *ctx), void *ctx);
 /* terminal_stop: cancels; terminal_restore is separate, so that it may run at any time. Safe if not
  * started. */
 void terminal_stop(struct terminal *t);
