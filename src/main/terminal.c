@@ -32,7 +32,6 @@ static int terminal_make_raw(void)
 		return -errno;
 	t = saved;
 	cfmakeraw(&t);
-	t.c_oflag |= OPOST | ONLCR; /* our own messages keep their shape */
 	raw = 1;
 	atexit(terminal_restore);
 	return tcsetattr(STDIN_FILENO, TCSANOW, &t) < 0 ? -errno : 0;

@@ -1,0 +1,269 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""`ringvisor run` as a person meets it: bad input, the terminal, exit statuses."""
+
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+import unittest
+
+RINGVISOR = os.environ.get("RINGVISOR", "ringvisor")
+DEADLINE = 60
+
+
+def run(*args, stdin=subprocess.DEVNULL, **more):
+    return subprocess.run([RINGVISOR, "run", *args], stdin=stdin, capture_output=True, text=True,
+                          timeout=DEADLINE, check=False, **more)
+
+
+class BadInput(unittest.TestCase):
+    """One line that names the file or field, the value, the limit and the remedy."""
+
+    def refused(self, status, words, *args, **more):
+        result = run(*args, **more)
+        self.assertEqual(result.returncode, status, result.stderr)
+        self.assertEqual(result.stdout, "")
+        lines = result.stderr.splitlines()
+        self.assertEqual(len([l for l in lines if l.startswith("ringvisor: ")]), 1, result.stderr)
+        self.assertEqual(len(lines), 1, result.stderr)
+        for word in words:
+            self.assertIn(word, lines[0])
+
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+
+    def file(self, name, data):
+        path = os.path.join(self.folder.name, name)
+        with open(path, "wb") as f:
+            f.write(data)
+        return path
+
+    def test_nothing_to_boot(self):
+        self.refused(2, ["--builtin", "--kernel"])
+
+    def test_unknown_option_names_the_nearest(self):
+        self.refused(2, ["--memroy", "--memory"], "--builtin", "--memroy", "1G")
+
+    def test_unknown_short_option(self):
+        self.refused(2, ["-z", "--help"], "-z")
+
+    def test_option_without_value(self):
+        self.refused(2, ["--memory", "needs a value"], "--memory")
+
+    def test_left_over_word(self):
+        self.refused(2, ["vmlinuz", "--kernel"], "vmlinuz")
+
+    def test_builtin_and_kernel(self):
+        self.refused(2, ["--builtin", "--kernel"], "--builtin", "--kernel", "x")
+
+    def test_memory(self):
+        self.refused(2, ["guest_memory", "0"], "--builtin", "--memory", "0")
+        self.refused(2, ["--memory", "lots"], "--builtin", "--memory", "lots")
+        self.refused(2, ["--memory", "-5M"], "--builtin", "--memory", "-5M")
+        self.refused(2, ["guest_memory"], "--builtin", "--memory", "100000G")
+        self.refused(2, ["--memory"], "--builtin", "--memory", "99999999999999999999G")
+
+    def test_cpus(self):
+        self.refused(2, ["cpus", "0", "64"], "--builtin", "--cpus", "0")
+        self.refused(2, ["cpus", "65", "64"], "--builtin", "--cpus", "65")
+        self.refused(2, ["cpus", "256", "64"], "--builtin", "--cpus", "256")
+        self.refused(2, ["cpus", "two", "64"], "--builtin", "--cpus", "two")
+
+    def test_cores(self):
+        self.refused(2, ["--cores", "x"], "--builtin", "--cores", "x")
+        self.refused(2, ["--cores", "9999"], "--builtin", "--cores", "9999")
+
+    def test_kernel_files(self):
+        self.refused(1, ["KERNEL_LOAD_FAILURE", "/nonexistent"], "--kernel", "/nonexistent")
+        self.refused(1, ["KERNEL_LOAD_FAILURE", self.folder.name, "directory"],
+                     "--kernel", self.folder.name)
+        self.refused(1, ["empty"], "--kernel", self.file("empty", b""))
+        self.refused(1, ["text", "offset"], "--kernel", self.file("text", b"no kernel at all\n" * 400))
+        self.refused(1, ["cut", "truncated", "37 bytes"], "--kernel",
+                     self.file("cut", b"\x7fELF\x02\x01\x01" + bytes(30)))
+
+    def test_unreadable_kernel(self):
+        path = self.file("secret", b"x")
+        os.chmod(path, 0)
+        if os.geteuid() == 0:
+            self.skipTest("root reads every file")
+        self.refused(1, ["secret", "Permission denied"], "--kernel", path)
+
+    def test_initrd(self):
+        self.refused(1, ["initrd", "/nonexistent"], "--builtin", "--initrd", "/nonexistent")
+        big = os.path.join(self.folder.name, "big")
+        with open(big, "wb") as f:
+            f.truncate(1 << 30)
+        self.refused(1, ["big", "memory"], "--builtin", "--memory", "64M", "--initrd", big)
+
+    def test_over_long_command_line(self):
+        self.refused(2, ["cmdline", "2048", "2047"], "--builtin", "--cmdline", "x" * 2048)
+
+    def test_config_errors_have_line_and_column(self):
+        path = self.file("c.json", b'{\n  "cpus": 1,\n  "memroy": "1G"\n}\n')
+        self.refused(2, ["c.json:3:", "memroy"], "--config", path)
+
+    def test_serial_file_that_cannot_be_made(self):
+        self.refused(1, ["--serial", "/nonexistent/log"], "--builtin", "--serial", "/nonexistent/log")
+
+    def test_help(self):
+        result = run("--help")
+        self.assertEqual(result.returncode, 0)
+        for word in ("--builtin", "--kernel", "--memory", "--cpus", "--serial", "Ctrl-A x"):
+            self.assertIn(word, result.stdout)
+
+
+@unittest.skipUnless(os.access("/dev/kvm", os.R_OK | os.W_OK), "no /dev/kvm")
+class Guest(unittest.TestCase):
+    def test_serial_by_pipes(self):
+        # Typed before the guest's driver is there; nothing may be lost.
+        result = subprocess.run([RINGVISOR, "run", "--builtin", "--memory", "32M"], input="echo hello\nhalt\n",
+                                capture_output=True, text=True, timeout=DEADLINE, check=False)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("\nhello", result.stdout.replace("\r", ""))
+        self.assertEqual(result.stderr, "")
+
+    def test_long_output_arrives_whole(self):
+        commands = "".join(f"echo {i:04d} " + "x" * 60 + "\n" for i in range(300)) + "halt\n"
+        result = subprocess.run([RINGVISOR, "run", "--builtin"], input=commands, capture_output=True, text=True,
+                                timeout=DEADLINE, check=False)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        lines = [l for l in result.stdout.replace("\r", "").splitlines() if l.startswith("0") and l.endswith("x")]
+        self.assertEqual([l[:4] for l in lines], [f"{i:04d}" for i in range(300)])
+
+    def test_serial_to_a_file_and_none(self):
+        with tempfile.TemporaryDirectory() as folder:
+            log = os.path.join(folder, "log")
+            result = run("--builtin", "--serial", log, "--cmdline", "run=echo into the file;halt")
+            self.assertEqual((result.returncode, result.stdout), (0, ""), result.stderr)
+            with open(log, encoding="utf-8") as f:
+                self.assertIn("into the file", f.read())
+        result = run("--builtin", "--serial", "none", "--cmdline", "run=echo unheard;halt")
+        self.assertEqual((result.returncode, result.stdout), (0, ""), result.stderr)
+
+    def test_failure_and_reboot(self):
+        result = run("--builtin", "--cmdline", "run=crash")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("VCPU_RUNTIME_FAILURE", result.stderr)
+        self.assertIn("RIP 0x", result.stderr)
+        result = run("--builtin", "--cmdline", "run=reboot")
+        self.assertEqual(result.returncode, 0)
+        self.assertIn("reboot", result.stderr)
+
+    def test_signals_end_it(self):
+        for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            process = subprocess.Popen([RINGVISOR, "run", "--builtin"], stdin=subprocess.PIPE,
+                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            try:
+                process.stdout.read(1)  # the guest runs
+                process.send_signal(sig)
+                self.assertEqual(process.wait(DEADLINE), 128 + sig)
+            finally:
+                process.kill()
+                process.communicate()
+
+    def test_no_kvm(self):
+        if os.geteuid() != 0:
+            self.skipTest("needs root for a mount namespace")
+        hide = "mount --bind /dev/null /dev/kvm && exec \"$0\" run --builtin"
+        result = subprocess.run(["unshare", "-m", "sh", "-c", hide, RINGVISOR], stdin=subprocess.DEVNULL,
+                                capture_output=True, text=True, timeout=DEADLINE, check=False)
+        if "unshare" in result.stderr or "mount" in result.stderr:
+            self.skipTest("no mount namespaces here: " + result.stderr.strip())
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("/dev/kvm", result.stderr)
+
+
+@unittest.skipUnless(os.access("/dev/kvm", os.R_OK | os.W_OK), "no /dev/kvm")
+class Terminal(unittest.TestCase):
+    """On a pseudo-terminal: raw while it runs, the escape key, restored at every end."""
+
+    def setUp(self):
+        self.master, slave = pty.openpty()
+        self.before = termios.tcgetattr(slave)
+        self.slave = slave
+        self.text = b""
+        self.process = None
+        self.addCleanup(self.clean)
+
+    def clean(self):
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+        os.close(self.master)
+        os.close(self.slave)
+
+    def start(self, *args):
+        self.process = subprocess.Popen([RINGVISOR, "run", "--builtin", *args], stdin=self.slave,
+                                        stdout=self.slave, stderr=self.slave)
+        self.expect(b"> ")
+
+    def expect(self, what):
+        end = time.monotonic() + DEADLINE
+        while what not in self.text:
+            ready, _, _ = select.select([self.master], [], [], max(0, end - time.monotonic()))
+            self.assertTrue(ready, f"{what} did not come: {self.text}")
+            self.text += os.read(self.master, 4096)
+        self.text = self.text[self.text.index(what) + len(what):]
+
+    def ended(self, status):
+        end = time.monotonic() + DEADLINE
+        while self.process.poll() is None:
+            self.assertLess(time.monotonic(), end, "it does not end")
+            if select.select([self.master], [], [], 0.05)[0]:
+                self.text += os.read(self.master, 4096)
+        self.assertEqual(self.process.returncode, status)
+        self.assertEqual(termios.tcgetattr(self.slave), self.before, "the terminal is as it was")
+
+    def test_raw_while_running_and_restored_after_power_off(self):
+        self.start()
+        self.assertFalse(termios.tcgetattr(self.slave)[3] & termios.ICANON)
+        os.write(self.master, b"echo typed\r")
+        self.expect(b"typed\r\n")
+        self.expect(b"typed\r\n")
+        os.write(self.master, b"halt\r")
+        self.ended(0)
+
+    def test_ctrl_c_goes_to_the_guest(self):
+        self.start()
+        os.write(self.master, b"\x03")
+        os.write(self.master, b"\recho alive\r")
+        self.expect(b"VERDICT echo ok")
+        os.write(self.master, b"\x01x")
+        self.ended(0)
+
+    def test_escape_quits(self):
+        self.start()
+        os.write(self.master, b"\x01x")
+        self.ended(0)
+
+    def test_power_button(self):
+        self.start()
+        os.write(self.master, b"power\r")
+        self.expect(b"waiting for the power button")
+        os.write(self.master, b"\x01p")
+        self.ended(0)
+
+    def test_restored_after_sigterm(self):
+        self.start()
+        self.process.send_signal(signal.SIGTERM)
+        self.ended(128 + signal.SIGTERM)
+
+    def test_restored_after_a_failure(self):
+        self.start()
+        os.write(self.master, b"crash\r")
+        self.expect(b"VCPU_RUNTIME_FAILURE")
+        self.ended(1)
+
+
+if __name__ == "__main__":
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        print("no /dev/kvm: what needs it is skipped", file=sys.stderr)
+    unittest.main(verbosity=2)
