@@ -5,7 +5,10 @@
 
 #include "perf/harness.h"
 
+extern const struct bench bench_boot;
 extern const struct bench bench_clock_cost;
+extern const struct bench bench_exit;
+extern const struct bench bench_idle;
 extern const struct bench bench_kick_busy;
 extern const struct bench bench_kick_idle;
 extern const struct bench bench_wake;

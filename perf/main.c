@@ -13,6 +13,9 @@ static const struct bench *const benches[] = {
 	&bench_wake,
 	&bench_kick_idle,
 	&bench_kick_busy,
+	&bench_exit,
+	&bench_boot,
+	&bench_idle,
 };
 
 static const struct bench *bench_find(const char *name)
