@@ -146,6 +146,13 @@ static void power_pulse(void *ctx)
 	vm_irq_pulse(&m->vm, LAYOUT_GSI_EVENT);
 }
 
+static void pci_line(void *ctx, unsigned int gsi, bool level)
+{
+	struct machine *m = ctx;
+
+	vm_irq_line(&m->vm, gsi, level);
+}
+
 static void pci_reset(void *ctx)
 {
 	machine_came_to_end(ctx, MACHINE_REBOOT);
@@ -217,6 +224,8 @@ enum guest_error machine_io_init(struct machine *m, struct diag *d)
 		return GUEST_INITIALIZATION_FAILURE;
 	m->pci.reset = pci_reset;
 	m->pci.reset_ctx = m;
+	m->pci.irq = pci_line;
+	m->pci.irq_ctx = m;
 	return GUEST_OK;
 }
 

@@ -229,6 +229,7 @@ void pci_remove(struct pci_bus *p, struct pci_function *f)
 	if (f->bus != p)
 		return;
 	CHECK(p->functions[f->devfn] == f);
+	pci_intx_set(f, false);
 	pci_bars_unmap(f);
 	p->functions[f->devfn] = NULL;
 	slot_mark(p, f->devfn >> 3);

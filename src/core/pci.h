@@ -51,6 +51,8 @@ struct pci_function {
 	uint8_t cap_end;  /* first free byte for capabilities; pci_function_init: 0x40 */
 	uint8_t cap_last; /* offset of the last capability; 0: none */
 	struct pci_bar bars[PCI_BARS_MAX];
+	bool intx;       /* the function wants its INTA asserted */
+	bool intx_drawn; /* and it is: not switched off by the command register */
 };
 
 struct pci_ids {
@@ -68,7 +70,10 @@ struct pci_bus {
 	uint8_t reset_control;    /* of 0xCF9: what was last written */
 	void (*reset)(void *ctx); /* port 0xCF9 asked for a reset */
 	void *reset_ctx;
-	uint64_t next_bar; /* next free address for the BARs' first places */
+	void (*irq)(void *ctx, unsigned int gsi, bool level); /* an INTx line changed; NULL: none */
+	void *irq_ctx;
+	unsigned int intx_drawn[4]; /* how many functions assert each line, which they share */
+	uint64_t next_bar;          /* next free address for the BARs' first places */
 };
 
 /* pci_init: puts the host bridge, ECAM and the ports on `bus`. pci_finish: takes all off again. */
@@ -94,5 +99,8 @@ void pci_remove(struct pci_bus *p, struct pci_function *f);
 
 /* pci_intx_gsi: the line of this function's INTA. */
 unsigned int pci_intx_gsi(const struct pci_function *f);
+/* pci_intx_set: asserts INTA or no longer; levels of functions on one line are or-ed, and the
+ * command register's Interrupt Disable bit and the status register's Interrupt bit are kept. */
+void pci_intx_set(struct pci_function *f, bool asserted);
 
 #endif

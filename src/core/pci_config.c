@@ -89,6 +89,32 @@ unsigned int pci_intx_gsi(const struct pci_function *f)
 	return LAYOUT_GSI_INTX + (f->devfn >> 3) % 4;
 }
 
+/* Draws or releases the line, if the wish and the command register ask for a change. */
+static void intx_follow(struct pci_function *f)
+{
+	bool draw = f->intx && !(config_get(f, PCI_REG_COMMAND, 2) & PCI_COMMAND_INTX_OFF_BIT);
+	unsigned int gsi = pci_intx_gsi(f);
+	unsigned int *drawn;
+
+	if (!f->bus || draw == f->intx_drawn)
+		return;
+	f->intx_drawn = draw;
+	drawn = &f->bus->intx_drawn[gsi - LAYOUT_GSI_INTX];
+	*drawn += draw ? 1 : -1u;
+	if (*drawn == draw && f->bus->irq)
+		f->bus->irq(f->bus->irq_ctx, gsi, draw);
+}
+
+void pci_intx_set(struct pci_function *f, bool asserted)
+{
+	f->intx = asserted;
+	if (asserted)
+		f->config[PCI_REG_STATUS] |= PCI_STATUS_INTX_BIT;
+	else
+		f->config[PCI_REG_STATUS] &= (uint8_t)~PCI_STATUS_INTX_BIT;
+	intx_follow(f);
+}
+
 /* --- BARs --- */
 
 /* What the guest wrote into the registers, type bits cleared. */
@@ -239,6 +265,7 @@ void pci_config_write(
 	if (ranges_meet(offset, size_bytes, PCI_REG_COMMAND, 2) ||
 		ranges_meet(offset, size_bytes, PCI_REG_BAR, 4 * PCI_BARS_MAX))
 		bars_follow(f);
+	intx_follow(f);
 	if (f->ops && f->ops->config_written)
 		f->ops->config_written(f, offset, size_bytes, value);
 }

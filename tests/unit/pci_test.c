@@ -426,6 +426,45 @@ Test(pci, a_full_window_refuses_and_gives_back)
 	cr_assert_eq(c.mapped_at, 0xd0000000);
 }
 
+static unsigned int line_changes;
+static bool lines[24];
+
+static void line_set(void *ctx, unsigned int gsi, bool level)
+{
+	cr_assert_eq(ctx, &pci);
+	cr_assert_neq(lines[gsi], level);
+	lines[gsi] = level;
+	line_changes++;
+}
+
+Test(pci, functions_share_a_line)
+{
+	static struct device devs[9];
+
+	pci.irq = line_set;
+	pci.irq_ctx = &pci;
+	for (unsigned int i = 0; i < ARRAY_SIZE(devs); i++)
+		device_add(&devs[i], 0x1000, false);
+	pci_intx_set(&devs[0].f, true);
+	pci_intx_set(&devs[1].f, true);
+	pci_intx_set(&devs[1].f, true);
+	cr_assert(lines[17] && line_changes == 1);
+	cr_assert_eq(ecam(9, 6, 2), 0x08);
+	pci_intx_set(&devs[0].f, false);
+	cr_assert(lines[17]);
+	ecam_put(9, 4, 2, 0x402);
+	cr_assert(!lines[17], "switched off by the command register");
+	cr_assert_eq(ecam(9, 6, 2), 0x08, "but still pending");
+	ecam_put(9, 4, 2, 0x2);
+	cr_assert(lines[17]);
+	pci_intx_set(&devs[8].f, true);
+	cr_assert(lines[18]);
+	pci_remove(&pci, &devs[1].f);
+	cr_assert(!lines[17]);
+	pci_intx_set(&devs[8].f, false);
+	cr_assert_eq(line_changes, 6);
+}
+
 Test(pci, finish_leaves_nothing_on_the_bus)
 {
 	static struct device dev;
