@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a virtio device needs of the machine around it, so that tests can stand in for KVM. */
+#ifndef VIRTIO_ENV_H
+#define VIRTIO_ENV_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/diag.h"
+#include "core/gmem.h"
+#include "core/pci.h"
+#include "core/reactor.h"
+
+/* As the functions of core/vm.h. `ctx` is the env's. */
+struct virtio_host_ops {
+	int (*ioeventfd)(void *ctx, bool assign, uint64_t gpa, int eventfd, struct diag *d);
+	int (*gsi_alloc)(void *ctx);
+	void (*gsi_free)(void *ctx, int gsi);
+	int (*msi_route)(void *ctx, int gsi, uint64_t addr, uint32_t data);
+	int (*irqfd)(void *ctx, bool assign, int gsi, int eventfd);
+	/* Handles all accesses that vCPUs have posted; before each kick, which must not overtake
+	 * them. NULL: none. */
+	void (*drain)(void *ctx);
+};
+
+/* One a device; constant once the device is attached to its reactor. */
+struct virtio_env {
+	const struct virtio_host_ops *ops;
+	void *ctx;
+	const struct gmem *mem;
+	struct pci_bus *pci;
+	struct reactor *reactor; /* NULL until attached */
+};
+
+#endif
