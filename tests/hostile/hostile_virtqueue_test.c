@@ -28,7 +28,8 @@ static void desc(unsigned int i, uint64_t addr, uint32_t len_bytes, uint16_t fla
 
 static void table(unsigned int i, uint64_t addr, uint32_t len_bytes, uint16_t flags, uint16_t next)
 {
-	fake_desc_put(&rig.driver, rig_mem(&rig, TABLE, 4096), i, addr, len_bytes, flags, next);
+	fake_desc_put(
+		&rig.driver, queue_rig_mem(&rig, TABLE, 4096), i, addr, len_bytes, flags, next);
 }
 
 static void expect_fault(enum vq_fault fault)
@@ -46,9 +47,9 @@ static void expect_fault(enum vq_fault fault)
 		vq_notify_off(&rig.vq);
 	}
 	cr_assert_eq(rig.faults, 1, "told once");
-	rig_restart(&rig);
-	cr_assert(rig_exchange(&rig), "the queue works again");
-	rig_restart(&rig);
+	queue_rig_restart(&rig);
+	cr_assert(queue_rig_exchange(&rig), "the queue works again");
+	queue_rig_restart(&rig);
 }
 
 /* The chain at slot 0 is offered and must be refused for `fault`. */
@@ -60,9 +61,9 @@ static void expect_head_fault(enum vq_fault fault)
 
 static void with(const struct fake_params *p, void (*body)(void))
 {
-	rig_init(&rig, p);
+	queue_rig_init(&rig, p);
 	body();
-	rig_finish(&rig);
+	queue_rig_finish(&rig);
 }
 
 /* --- indices --- */
@@ -76,7 +77,7 @@ static void index_jumps(void)
 		expect_fault(VQ_FAULT_AVAIL_INDEX);
 	}
 	/* Backwards is a jump too. */
-	cr_assert(rig_exchange(&rig));
+	cr_assert(queue_rig_exchange(&rig));
 	fake_avail_put(&rig.driver, 0);
 	expect_fault(VQ_FAULT_AVAIL_INDEX);
 	/* All of the ring at once is not; here it offers head 0 sixteen times. */
@@ -89,7 +90,7 @@ static void index_jumps(void)
 static void index_jumps_at_the_wrap(void)
 {
 	for (unsigned int i = 0; i < 65530; i++)
-		cr_assert(rig_exchange(&rig));
+		cr_assert(queue_rig_exchange(&rig));
 	fake_avail_put(&rig.driver, (uint16_t)(65530 + 17));
 	expect_fault(VQ_FAULT_AVAIL_INDEX);
 }
@@ -152,8 +153,8 @@ static void head_in_flight(void)
 	vq_push(&rig.vq, &first, 1);
 	cr_assert(!vq_publish(&rig.vq));
 	cr_assert_eq(rig.vq.in_flight, 0);
-	rig_restart(&rig);
-	cr_assert(rig_exchange(&rig));
+	queue_rig_restart(&rig);
+	cr_assert(queue_rig_exchange(&rig));
 }
 
 Test(hostile_virtqueue, head_offered_again_while_in_flight)
@@ -224,7 +225,7 @@ static void more_buffers_than_the_device_takes(void)
 		table(i, BUF, 1, rig.driver.p.packed || i == 64 ? 0 : NEXT, (uint16_t)(i + 1));
 	expect_head_fault(VQ_FAULT_CHAIN_SEGMENTS);
 	desc(0, 0, (uint32_t)(RIG_RAM - 16), IND, 0);
-	memset(rig_mem(&rig, 0, 4096), 0xff, 4096);
+	memset(queue_rig_mem(&rig, 0, 4096), 0xff, 4096);
 	fake_head_put(&rig.driver, 0);
 	cr_assert(!vq_pop(&rig.vq, &rig.chain));
 	cr_assert(rig.vq.fault);
@@ -318,7 +319,7 @@ static void big_init(const struct fake_params *p)
 	cr_assert_eq(gmem_init(&rig.mem, &mem, NULL), 0);
 	fake_init(&rig.driver, &rig.mem, RIG_RINGS, p);
 	cr_assert_eq(vq_init(&rig.vq, &rig.mem, p->size, NULL), 0);
-	setup = rig_setup(&rig);
+	setup = queue_rig_setup(&rig);
 	cr_assert_eq(vq_enable(&rig.vq, &setup), VQ_OK);
 	rig.chain = (struct vq_chain){.iov = rig.iov, .iov_max = RIG_IOV_MAX};
 }
@@ -330,21 +331,21 @@ Test(hostile_virtqueue, buffers_across_a_region)
 		desc(0, GMEM_HOLE_START - 4, 4, 0, 0);
 		fake_head_put(&rig.driver, 0);
 		cr_assert(vq_pop(&rig.vq, &rig.chain));
-		rig_finish(&rig);
+		queue_rig_finish(&rig);
 
 		big_init(i ? &packed : &split);
 		desc(0, GMEM_HOLE_START - 4, 5, 0, 0);
 		fake_head_put(&rig.driver, 0);
 		cr_assert(!vq_pop(&rig.vq, &rig.chain));
 		cr_assert_eq(rig.vq.fault, VQ_FAULT_ADDRESS);
-		rig_finish(&rig);
+		queue_rig_finish(&rig);
 
 		big_init(i ? &packed : &split);
 		desc(0, GMEM_HOLE_END - 1, 2, 0, 0);
 		fake_head_put(&rig.driver, 0);
 		cr_assert(!vq_pop(&rig.vq, &rig.chain));
 		cr_assert_eq(rig.vq.fault, VQ_FAULT_ADDRESS);
-		rig_finish(&rig);
+		queue_rig_finish(&rig);
 	}
 }
 
@@ -362,7 +363,7 @@ Test(hostile_virtqueue, chains_over_4_gib)
 		/* The rings lie in these buffers; nothing is written to them. */
 		cr_assert_eq(vq_pop(&rig.vq, &rig.chain), !over);
 		cr_assert_eq(rig.vq.fault, over ? VQ_FAULT_CHAIN_BYTES : VQ_OK);
-		rig_finish(&rig);
+		queue_rig_finish(&rig);
 	}
 }
 
@@ -440,14 +441,14 @@ static void refuses(struct vq_setup setup, enum vq_fault fault)
 	cr_assert_eq(got, fault, "%s, not %s", vq_fault_name(got), vq_fault_name(fault));
 	cr_assert(!rig.vq.enabled);
 	cr_assert(!vq_has_work(&rig.vq));
-	rig_restart(&rig);
-	cr_assert(rig_exchange(&rig));
+	queue_rig_restart(&rig);
+	cr_assert(queue_rig_exchange(&rig));
 }
 
 static void ring_sizes(void)
 {
 	static const uint16_t sizes[] = {0, 17, 32, 0x8000, 0xffff};
-	struct vq_setup setup = rig_setup(&rig);
+	struct vq_setup setup = queue_rig_setup(&rig);
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(sizes); i++) {
 		setup.size = sizes[i];
@@ -463,7 +464,7 @@ static void ring_places(void)
 {
 	static const uint64_t outside[] = {RIG_RAM, 0xc0000000, 0xfee00000, 0x100000000,
 		UINT64_MAX - 63, UINT64_MAX & ~0xfffULL};
-	const struct vq_setup good = rig_setup(&rig);
+	const struct vq_setup good = queue_rig_setup(&rig);
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(outside) + 1; i++) {
 		bool odd = i == ARRAY_SIZE(outside);
@@ -484,11 +485,11 @@ static void ring_places(void)
 
 static void rings_that_end_too_late(void)
 {
-	struct vq_setup setup = rig_setup(&rig);
+	struct vq_setup setup = queue_rig_setup(&rig);
 
 	setup.desc = GPA(RIG_RAM - 16 * 16 + 16);
 	refuses(setup, VQ_FAULT_RING_ADDRESS);
-	setup = rig_setup(&rig);
+	setup = queue_rig_setup(&rig);
 	setup.device = GPA(RIG_RAM);
 	refuses(setup, VQ_FAULT_RING_ADDRESS);
 }
@@ -507,17 +508,17 @@ Test(hostile_virtqueue, rings_of_bad_size_or_place)
  * but it ends and stays in guest memory (the address sanitizer looks on). */
 static void overlapping_rings(void)
 {
-	struct vq_setup setup = rig_setup(&rig);
+	struct vq_setup setup = queue_rig_setup(&rig);
 	uint64_t seed = 5;
 
 	for (unsigned int n = 0; n < 2000; n++) {
-		uint8_t *mem = rig_mem(&rig, RIG_RINGS, 4096);
+		uint8_t *mem = queue_rig_mem(&rig, RIG_RINGS, 4096);
 
 		vq_reset(&rig.vq);
-		setup.driver = GPA(RIG_RINGS + (rig_random(&seed) & 0xfc));
-		setup.device = GPA(RIG_RINGS + (rig_random(&seed) & 0xfc));
+		setup.driver = GPA(RIG_RINGS + (queue_rig_random(&seed) & 0xfc));
+		setup.device = GPA(RIG_RINGS + (queue_rig_random(&seed) & 0xfc));
 		for (unsigned int i = 0; i < 512; i++)
-			mem[i] = (uint8_t)(rig_random(&seed) & 0x93);
+			mem[i] = (uint8_t)(queue_rig_random(&seed) & 0x93);
 		cr_assert_eq(vq_enable(&rig.vq, &setup), VQ_OK);
 		for (unsigned int i = 0; i < 100 && vq_pop(&rig.vq, &rig.chain); i++) {
 			vq_push(&rig.vq, &rig.chain, 0);
@@ -538,7 +539,7 @@ static void ring_memory_vanishes(void)
 {
 	struct fake_driver *d = &rig.driver;
 
-	cr_assert(rig_exchange(&rig));
+	cr_assert(queue_rig_exchange(&rig));
 	memset(d->desc, 0, 16 * 16);
 	memset(d->driver, 0, d->p.packed ? 4 : 6 + 2 * 16);
 	if (d->p.packed) {
@@ -566,7 +567,7 @@ static void event_extremes(void)
 		for (uint16_t flags = 0; flags < 5; flags++) {
 			memcpy(d->driver + (d->p.packed ? 0 : 4 + 2 * 16), &extremes[i], 2);
 			memcpy(d->driver + (d->p.packed ? 2 : 0), &flags, 2);
-			cr_assert(rig_exchange(&rig));
+			cr_assert(queue_rig_exchange(&rig));
 			vq_notify_on(&rig.vq);
 		}
 	}
@@ -575,7 +576,7 @@ static void event_extremes(void)
 Test(hostile_virtqueue, event_suppression_extremes)
 {
 	for (unsigned int i = 0; i < RIG_MODES; i++)
-		with(&rig_modes[i].params, event_extremes);
+		with(&queue_rig_modes[i].params, event_extremes);
 }
 
 /* --- everything at once --- */
@@ -589,35 +590,36 @@ static void garbage(void)
 
 	for (unsigned int n = 0; n < 5000; n++) {
 		for (unsigned int i = 0; i < 16; i++) {
-			uint64_t r = rig_random(&seed);
+			uint64_t r = queue_rig_random(&seed);
 
 			desc(i, r % 16 ? BUF + (r >> 8 & 0xffff) : r, (uint32_t)(r >> 32 & 0xff),
 				(uint16_t)(r >> 40 & (r & 32 ? 0xff87 : 3)),
 				(uint16_t)(r >> 56 & 0x1f));
 		}
 		for (unsigned int i = 0; !d->p.packed && i < 16; i++)
-			d->driver[4 + 2 * i] = (uint8_t)(rig_random(&seed) % 17);
+			d->driver[4 + 2 * i] = (uint8_t)(queue_rig_random(&seed) % 17);
 		if (d->p.packed)
 			fake_head_put(d, rig.vq.next_avail);
 		else
-			fake_avail_put(d, (uint16_t)(rig.vq.next_avail + rig_random(&seed) % 17));
+			fake_avail_put(
+				d, (uint16_t)(rig.vq.next_avail + queue_rig_random(&seed) % 17));
 		while (vq_pop(&rig.vq, &rig.chain)) {
 			cr_assert_leq(rig.chain.out_count + rig.chain.in_count, RIG_IOV_MAX);
 			popped++;
-			if (rig_random(&seed) % 4)
+			if (queue_rig_random(&seed) % 4)
 				vq_push(&rig.vq, &rig.chain, (uint32_t)rig.chain.in_bytes);
 		}
 		vq_publish(&rig.vq);
 		if (rig.vq.fault)
-			rig_restart(&rig);
+			queue_rig_restart(&rig);
 	}
 	cr_assert_gt(popped, 100, "the garbage was too bad to test anything");
-	rig_restart(&rig);
-	cr_assert(rig_exchange(&rig));
+	queue_rig_restart(&rig);
+	cr_assert(queue_rig_exchange(&rig));
 }
 
 Test(hostile_virtqueue, garbage_in_the_rings)
 {
 	for (unsigned int i = 0; i < RIG_MODES; i++)
-		with(&rig_modes[i].params, garbage);
+		with(&queue_rig_modes[i].params, garbage);
 }

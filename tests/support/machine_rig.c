@@ -207,7 +207,7 @@ static void access_run(void *arg)
 		a->value = bus_read(&a->m->bus, BUS_MMIO, a->addr, a->size_bytes);
 }
 
-uint64_t rig_read(struct machine_rig *m, uint64_t addr, unsigned int size_bytes)
+uint64_t machine_rig_read(struct machine_rig *m, uint64_t addr, unsigned int size_bytes)
 {
 	struct access a = {.m = m, .addr = addr, .size_bytes = size_bytes};
 
@@ -215,7 +215,8 @@ uint64_t rig_read(struct machine_rig *m, uint64_t addr, unsigned int size_bytes)
 	return a.value;
 }
 
-void rig_write(struct machine_rig *m, uint64_t addr, unsigned int size_bytes, uint64_t value)
+void machine_rig_write(
+	struct machine_rig *m, uint64_t addr, unsigned int size_bytes, uint64_t value)
 {
 	struct access a = {
 		.m = m, .addr = addr, .value = value, .size_bytes = size_bytes, .write = true};
@@ -230,16 +231,16 @@ void rig_write(struct machine_rig *m, uint64_t addr, unsigned int size_bytes, ui
 	machine_rig_call(m, access_run, &a);
 }
 
-uint64_t rig_config_read(
+uint64_t machine_rig_config_read(
 	struct machine_rig *m, unsigned int devfn, unsigned int reg, unsigned int size_bytes)
 {
-	return rig_read(m, LAYOUT_ECAM + (devfn << 12) + reg, size_bytes);
+	return machine_rig_read(m, LAYOUT_ECAM + (devfn << 12) + reg, size_bytes);
 }
 
-void rig_config_write(struct machine_rig *m, unsigned int devfn, unsigned int reg,
+void machine_rig_config_write(struct machine_rig *m, unsigned int devfn, unsigned int reg,
 	unsigned int size_bytes, uint64_t value)
 {
-	rig_write(m, LAYOUT_ECAM + (devfn << 12) + reg, size_bytes, value);
+	machine_rig_write(m, LAYOUT_ECAM + (devfn << 12) + reg, size_bytes, value);
 }
 
 static uint64_t msi_take(struct machine_rig *m, uint32_t data, int timeout_ms)
@@ -259,7 +260,7 @@ static uint64_t msi_take(struct machine_rig *m, uint32_t data, int timeout_ms)
 	return 0;
 }
 
-uint64_t rig_wait_msi(struct machine_rig *m, uint32_t data)
+uint64_t machine_rig_wait_msi(struct machine_rig *m, uint32_t data)
 {
 	return msi_take(m, data, 10000);
 }
@@ -269,7 +270,7 @@ static void nothing(void *arg)
 	(void)arg;
 }
 
-uint64_t rig_has_msi(struct machine_rig *m, uint32_t data)
+uint64_t machine_rig_has_msi(struct machine_rig *m, uint32_t data)
 {
 	/* Two turns: what the first one queued has been submitted, and eventfd writes are done at
 	 * submission. */

@@ -56,16 +56,17 @@ void machine_rig_call(struct machine_rig *m, void (*fn)(void *arg), void *arg);
 uint64_t machine_rig_load(struct machine_rig *m, const void *at, unsigned int size_bytes);
 
 /* A vCPU's accesses. A write to an address that has an ioeventfd only signals that. */
-uint64_t rig_read(struct machine_rig *m, uint64_t addr, unsigned int size_bytes);
-void rig_write(struct machine_rig *m, uint64_t addr, unsigned int size_bytes, uint64_t value);
-uint64_t rig_config_read(
+uint64_t machine_rig_read(struct machine_rig *m, uint64_t addr, unsigned int size_bytes);
+void machine_rig_write(
+	struct machine_rig *m, uint64_t addr, unsigned int size_bytes, uint64_t value);
+uint64_t machine_rig_config_read(
 	struct machine_rig *m, unsigned int devfn, unsigned int reg, unsigned int size_bytes);
-void rig_config_write(struct machine_rig *m, unsigned int devfn, unsigned int reg,
+void machine_rig_config_write(struct machine_rig *m, unsigned int devfn, unsigned int reg,
 	unsigned int size_bytes, uint64_t value);
 
-/* rig_wait_msi: waits for an MSI with this data, at most 10 s, and consumes it; how many there
- * were. rig_has_msi: the same without waiting. */
-uint64_t rig_wait_msi(struct machine_rig *m, uint32_t data);
-uint64_t rig_has_msi(struct machine_rig *m, uint32_t data);
+/* machine_rig_wait_msi: waits for an MSI with this data, at most 10 s, and consumes it; how many
+ * there were. machine_rig_has_msi: the same without waiting. */
+uint64_t machine_rig_wait_msi(struct machine_rig *m, uint32_t data);
+uint64_t machine_rig_has_msi(struct machine_rig *m, uint32_t data);
 
 #endif

@@ -17,7 +17,7 @@
 		}                                                                                  \
 	}
 
-const struct rig_mode rig_modes[RIG_MODES] = {
+const struct queue_rig_mode queue_rig_modes[RIG_MODES] = {
 	MODE("split", false, false, false, false),
 	MODE("split+indirect", false, true, false, false),
 	MODE("split+event_idx", false, false, true, false),
@@ -41,7 +41,7 @@ static void count_fault(struct virtqueue *vq)
 	container_of(vq, struct queue_rig, vq)->faults++;
 }
 
-struct vq_setup rig_setup(const struct queue_rig *rig)
+struct vq_setup queue_rig_setup(const struct queue_rig *rig)
 {
 	const struct fake_driver *d = &rig->driver;
 
@@ -57,7 +57,7 @@ struct vq_setup rig_setup(const struct queue_rig *rig)
 	};
 }
 
-void rig_init(struct queue_rig *rig, const struct fake_params *p)
+void queue_rig_init(struct queue_rig *rig, const struct fake_params *p)
 {
 	const struct gmem_params mem = {.ram_bytes = RIG_RAM, .name = "test"};
 	struct vq_setup setup;
@@ -68,18 +68,18 @@ void rig_init(struct queue_rig *rig, const struct fake_params *p)
 	CHECK(rig->driver.end_gpa <= RIG_BUFFERS);
 	CHECK(!vq_init(&rig->vq, &rig->mem, p->size, NULL));
 	rig->vq.on_fault = count_fault;
-	setup = rig_setup(rig);
+	setup = queue_rig_setup(rig);
 	CHECK(vq_enable(&rig->vq, &setup) == VQ_OK);
 	rig->chain = (struct vq_chain){.iov = rig->iov, .iov_max = RIG_IOV_MAX};
 }
 
-void rig_finish(struct queue_rig *rig)
+void queue_rig_finish(struct queue_rig *rig)
 {
 	vq_finish(&rig->vq);
 	gmem_finish(&rig->mem);
 }
 
-void rig_restart(struct queue_rig *rig)
+void queue_rig_restart(struct queue_rig *rig)
 {
 	const struct fake_params p = rig->driver.p;
 	struct vq_setup setup;
@@ -87,11 +87,11 @@ void rig_restart(struct queue_rig *rig)
 	vq_reset(&rig->vq);
 	rig->faults = 0;
 	fake_init(&rig->driver, &rig->mem, RIG_RINGS, &p);
-	setup = rig_setup(rig);
+	setup = queue_rig_setup(rig);
 	CHECK(vq_enable(&rig->vq, &setup) == VQ_OK);
 }
 
-uint8_t *rig_mem(struct queue_rig *rig, uint64_t gpa, uint64_t len_bytes)
+uint8_t *queue_rig_mem(struct queue_rig *rig, uint64_t gpa, uint64_t len_bytes)
 {
 	uint8_t *host = gmem_map(&rig->mem, GPA(gpa), len_bytes);
 
@@ -99,7 +99,7 @@ uint8_t *rig_mem(struct queue_rig *rig, uint64_t gpa, uint64_t len_bytes)
 	return host;
 }
 
-bool rig_exchange(struct queue_rig *rig)
+bool queue_rig_exchange(struct queue_rig *rig)
 {
 	const struct fake_buf bufs[2] = {
 		{RIG_BUFFERS, 5, false},
@@ -109,7 +109,7 @@ bool rig_exchange(struct queue_rig *rig)
 	char text[6] = "";
 	int id;
 
-	memcpy(rig_mem(rig, RIG_BUFFERS, 5), "hello", 5);
+	memcpy(queue_rig_mem(rig, RIG_BUFFERS, 5), "hello", 5);
 	id = fake_offer(&rig->driver, bufs, rig->driver.p.size > 1 ? 2 : 1, false);
 	if (id < 0)
 		return false;
@@ -123,7 +123,7 @@ bool rig_exchange(struct queue_rig *rig)
 	       !rig->vq.in_flight;
 }
 
-uint64_t rig_random(uint64_t *seed)
+uint64_t queue_rig_random(uint64_t *seed)
 {
 	*seed ^= *seed << 13;
 	*seed ^= *seed >> 7;

@@ -21,27 +21,29 @@ struct queue_rig {
 };
 
 /* Every combination of the ring formats and features, and a name for messages. */
-struct rig_mode {
+struct queue_rig_mode {
 	const char *name;
 	struct fake_params params; /* size 16 */
 };
 #define RIG_MODES 16
-extern const struct rig_mode rig_modes[RIG_MODES];
+extern const struct queue_rig_mode queue_rig_modes[RIG_MODES];
 
-/* rig_init: memory, rings at RIG_RINGS, and the queue enabled. rig_finish: frees all. rig_restart:
- * resets the queue and the driver and enables the queue again, as a guest does after a fault. */
-void rig_init(struct queue_rig *rig, const struct fake_params *p);
-void rig_finish(struct queue_rig *rig);
-void rig_restart(struct queue_rig *rig);
-struct vq_setup rig_setup(const struct queue_rig *rig);
+/* queue_rig_init: memory, rings at RIG_RINGS, and the queue enabled. queue_rig_finish: frees all.
+ * queue_rig_restart: resets the queue and the driver and enables the queue again, as a guest does
+ * after a fault. */
+void queue_rig_init(struct queue_rig *rig, const struct fake_params *p);
+void queue_rig_finish(struct queue_rig *rig);
+void queue_rig_restart(struct queue_rig *rig);
+struct vq_setup queue_rig_setup(const struct queue_rig *rig);
 
 /* Host address of guest memory that a test may look at. */
-uint8_t *rig_mem(struct queue_rig *rig, uint64_t gpa, uint64_t len_bytes);
+uint8_t *queue_rig_mem(struct queue_rig *rig, uint64_t gpa, uint64_t len_bytes);
 
-/* rig_exchange: one good chain goes to the device and comes back; false if anything is wrong. */
-bool rig_exchange(struct queue_rig *rig);
+/* queue_rig_exchange: one good chain goes to the device and comes back; false if anything is wrong.
+ */
+bool queue_rig_exchange(struct queue_rig *rig);
 
 /* A seeded generator (xorshift). *seed is never 0. */
-uint64_t rig_random(uint64_t *seed);
+uint64_t queue_rig_random(uint64_t *seed);
 
 #endif

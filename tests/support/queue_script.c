@@ -50,7 +50,7 @@ static void write_desc(struct script *s, uint64_t table_gpa)
 	flags = (uint16_t)((flags & 7) | (flags & 0x18) << 11 | (flags & 0x60) << 2);
 	if (len > 0xfff0)
 		len = len << 16 | 0xffff;
-	fake_desc_put(d, rig_mem(&s->rig, table_gpa, 16ULL * d->p.size), i, addr, len, flags,
+	fake_desc_put(d, queue_rig_mem(&s->rig, table_gpa, 16ULL * d->p.size), i, addr, len, flags,
 		(uint16_t)script_next(s, 1));
 }
 
@@ -71,7 +71,7 @@ static void write_raw(struct script *s)
 	uint64_t span = d->indirect_gpa - d->desc_gpa;
 	uint64_t at = d->desc_gpa + script_next(s, 2) % span;
 
-	*rig_mem(&s->rig, at, 1) = (uint8_t)script_next(s, 1);
+	*queue_rig_mem(&s->rig, at, 1) = (uint8_t)script_next(s, 1);
 }
 
 static void make_available(struct script *s)
@@ -192,7 +192,7 @@ static void script_step(struct script *s)
 		break;
 	default:
 		/* Chains that are held are of an older generation from here on. */
-		rig_restart(&s->rig);
+		queue_rig_restart(&s->rig);
 	}
 }
 
@@ -200,11 +200,11 @@ static void script_step(struct script *s)
 static void script_start(struct script *s, const struct fake_params *p)
 {
 	if (!s->rig.vq.max_size)
-		rig_init(&s->rig, p);
+		queue_rig_init(&s->rig, p);
 	s->rig.driver.p = *p;
-	memset(rig_mem(&s->rig, RIG_BUFFERS, 0x11000), 0, 0x11000);
+	memset(queue_rig_mem(&s->rig, RIG_BUFFERS, 0x11000), 0, 0x11000);
 	memset(s->holds, 0, sizeof(s->holds));
-	rig_restart(&s->rig);
+	queue_rig_restart(&s->rig);
 }
 
 void queue_script_run(const uint8_t *script, size_t len_bytes, bool packed)

@@ -8,7 +8,7 @@
 
 static uint32_t config(struct virtio_guest *g, unsigned int reg, unsigned int size_bytes)
 {
-	return (uint32_t)rig_config_read(g->m, g->devfn, reg, size_bytes);
+	return (uint32_t)machine_rig_config_read(g->m, g->devfn, reg, size_bytes);
 }
 
 static void probe_virtio_cap(struct virtio_guest *g, unsigned int at)
@@ -55,19 +55,19 @@ bool vguest_probe(struct virtio_guest *g, struct machine_rig *m, unsigned int de
 		g->vectors = (config(g, at + 2, 2) & 0x7ff) + 1;
 		g->msix_table = g->bar + (config(g, at + 4, 4) & ~7u);
 	}
-	rig_config_write(m, devfn, 4, 2, 0x6);
+	machine_rig_config_write(m, devfn, 4, 2, 0x6);
 	return g->common && g->notify && g->isr && g->window_cap && g->msix_cap && g->notify_step;
 }
 
 uint64_t vguest_common(struct virtio_guest *g, unsigned int reg, unsigned int size_bytes)
 {
-	return rig_read(g->m, g->common + reg, size_bytes);
+	return machine_rig_read(g->m, g->common + reg, size_bytes);
 }
 
 void vguest_common_write(
 	struct virtio_guest *g, unsigned int reg, unsigned int size_bytes, uint64_t value)
 {
-	rig_write(g->m, g->common + reg, size_bytes, value);
+	machine_rig_write(g->m, g->common + reg, size_bytes, value);
 }
 
 uint8_t vguest_status(struct virtio_guest *g)
@@ -115,12 +115,12 @@ bool vguest_negotiate(struct virtio_guest *g, uint64_t features)
 void vguest_vector_write(
 	struct virtio_guest *g, unsigned int vector, unsigned int dword, uint32_t value)
 {
-	rig_write(g->m, g->msix_table + 16ULL * vector + 4 * dword, 4, value);
+	machine_rig_write(g->m, g->msix_table + 16ULL * vector + 4 * dword, 4, value);
 }
 
 void vguest_msix_control(struct virtio_guest *g, bool enabled, bool masked)
 {
-	rig_config_write(
+	machine_rig_config_write(
 		g->m, g->devfn, g->msix_cap + 2, 2, (enabled ? 0x8000 : 0) | (masked ? 0x4000 : 0));
 }
 
@@ -185,5 +185,5 @@ void vguest_kick(struct virtio_guest *g, unsigned int i)
 
 	vguest_common_write(g, COMMON_QUEUE_SELECT, 2, i);
 	off = vguest_common(g, COMMON_QUEUE_NOTIFY_OFF, 2);
-	rig_write(g->m, g->notify + off * g->notify_step, 2, i);
+	machine_rig_write(g->m, g->notify + off * g->notify_step, 2, i);
 }

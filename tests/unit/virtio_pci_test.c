@@ -65,7 +65,7 @@ static void ping(void)
 	offer_ping(0);
 	if (fake_show(&guest.queues[0]))
 		vguest_kick(&guest, 0);
-	cr_assert(rig_wait_msi(&rig, GUEST_MSI_DATA(0)));
+	cr_assert(machine_rig_wait_msi(&rig, GUEST_MSI_DATA(0)));
 	take_ping();
 }
 
@@ -78,8 +78,8 @@ static void select_queue(unsigned int q)
 
 Test(virtio_pci, shows_its_ids_and_capabilities)
 {
-	cr_assert_eq(rig_config_read(&rig, DEVFN, 0, 4), 0x1af4 | (0x1040 + 42) << 16);
-	cr_assert_eq(rig_config_read(&rig, DEVFN, 8, 4), 0x00ff0001);
+	cr_assert_eq(machine_rig_config_read(&rig, DEVFN, 0, 4), 0x1af4 | (0x1040 + 42) << 16);
+	cr_assert_eq(machine_rig_config_read(&rig, DEVFN, 8, 4), 0x00ff0001);
 	cr_assert_eq(guest.vectors, ECHO_QUEUES + 1);
 	cr_assert(guest.device);
 	cr_assert_eq(vguest_common(&guest, COMMON_NUM_QUEUES, 2), ECHO_QUEUES);
@@ -118,7 +118,7 @@ Test(virtio_pci, serves_what_was_offered_before_driver_ok)
 	fake_show(&guest.queues[0]);
 	vguest_kick(&guest, 0); /* too early: ignored */
 	vguest_set_status(&guest, VIRTIO_S_DRIVER_OK);
-	cr_assert(rig_wait_msi(&rig, GUEST_MSI_DATA(0)));
+	cr_assert(machine_rig_wait_msi(&rig, GUEST_MSI_DATA(0)));
 	take_ping();
 }
 
@@ -134,7 +134,7 @@ Test(virtio_pci, interrupts_once_a_batch)
 	fake_show(&guest.queues[0]);
 	vguest_kick(&guest, 0);
 	while (taken < 30) {
-		interrupts += rig_wait_msi(&rig, GUEST_MSI_DATA(0));
+		interrupts += machine_rig_wait_msi(&rig, GUEST_MSI_DATA(0));
 		while (fake_take(&guest.queues[0], &used))
 			taken++;
 	}
@@ -259,7 +259,7 @@ Test(virtio_pci, reset_waits_for_operations_in_flight)
 	echo_release(&echo);
 	cr_assert_eq(vguest_status(&guest), 0);
 	cr_assert_eq(echo.resets, 2, "the one at the start, and this one");
-	cr_assert(!rig_has_msi(&rig, GUEST_MSI_DATA(1)), "what was in flight is forgotten");
+	cr_assert(!machine_rig_has_msi(&rig, GUEST_MSI_DATA(1)), "what was in flight is forgotten");
 	cr_assert(vguest_start(&guest, ALL_RING, 16));
 	ping();
 }
@@ -282,7 +282,7 @@ Test(virtio_pci, resets_one_queue)
 	cr_assert_eq(vguest_common(&guest, COMMON_QUEUE_ENABLE, 2), 1);
 	hold(2);
 	echo_release(&echo);
-	cr_assert(rig_wait_msi(&rig, GUEST_MSI_DATA(1)));
+	cr_assert(machine_rig_wait_msi(&rig, GUEST_MSI_DATA(1)));
 	cr_assert(fake_take(&guest.queues[1], &used));
 }
 
@@ -320,12 +320,12 @@ Test(virtio_pci, a_broken_queue_needs_a_reset_and_says_so)
 		fake_desc_put(d, d->desc, 0, 0xc0000000, 4, 0, 0);
 		fake_head_put(d, 0);
 		vguest_kick(&guest, 0);
-		cr_assert(rig_wait_msi(&rig, GUEST_MSI_DATA(ECHO_QUEUES)));
+		cr_assert(machine_rig_wait_msi(&rig, GUEST_MSI_DATA(ECHO_QUEUES)));
 		cr_assert(vguest_status(&guest) & VIRTIO_S_NEEDS_RESET);
 		cr_assert_eq(echo.dev.fault, VQ_FAULT_ADDRESS);
 		for (unsigned int n = 0; n < 10; n++)
 			vguest_kick(&guest, 0);
-		cr_assert(!rig_has_msi(&rig, GUEST_MSI_DATA(ECHO_QUEUES)), "once");
+		cr_assert(!machine_rig_has_msi(&rig, GUEST_MSI_DATA(ECHO_QUEUES)), "once");
 		hold(1); /* its other queue still works */
 		echo_release(&echo);
 	}
@@ -365,7 +365,7 @@ static void wait_served(unsigned int count)
 {
 	while (machine_rig_load(&rig, &echo.served, 4) < count)
 		;
-	rig_has_msi(&rig, 0); /* the end of that turn has passed */
+	machine_rig_has_msi(&rig, 0); /* the end of that turn has passed */
 }
 
 Test(virtio_pci, masked_vectors_wait_in_the_pending_bits)
@@ -380,14 +380,14 @@ Test(virtio_pci, masked_vectors_wait_in_the_pending_bits)
 			vguest_vector_write(&guest, 0, 3, 1);
 		send_one();
 		wait_served(i + 1);
-		cr_assert(!rig_has_msi(&rig, GUEST_MSI_DATA(0)));
-		cr_assert_eq(rig_read(&rig, pending, 8), 1);
+		cr_assert(!machine_rig_has_msi(&rig, GUEST_MSI_DATA(0)));
+		cr_assert_eq(machine_rig_read(&rig, pending, 8), 1);
 		if (i)
 			vguest_msix_control(&guest, true, false);
 		else
 			vguest_vector_write(&guest, 0, 3, 0);
-		cr_assert(rig_wait_msi(&rig, GUEST_MSI_DATA(0)));
-		cr_assert_eq(rig_read(&rig, pending, 4), 0);
+		cr_assert(machine_rig_wait_msi(&rig, GUEST_MSI_DATA(0)));
+		cr_assert_eq(machine_rig_read(&rig, pending, 4), 0);
 		take_ping();
 	}
 }
@@ -400,20 +400,20 @@ Test(virtio_pci, vectors_may_change_at_any_time)
 	vguest_vector_write(&guest, 0, 2, 0x77);
 	vguest_vector_write(&guest, 0, 3, 0);
 	send_one();
-	cr_assert(rig_wait_msi(&rig, 0x77));
+	cr_assert(machine_rig_wait_msi(&rig, 0x77));
 	take_ping();
 	/* The queue moves to another vector. */
 	select_queue(0);
 	vguest_common_write(&guest, COMMON_QUEUE_VECTOR, 2, 1);
 	send_one();
-	cr_assert(rig_wait_msi(&rig, GUEST_MSI_DATA(1)));
+	cr_assert(machine_rig_wait_msi(&rig, GUEST_MSI_DATA(1)));
 	take_ping();
 	/* And to none. */
 	vguest_common_write(&guest, COMMON_QUEUE_VECTOR, 2, 0xffff);
 	send_one();
 	wait_served(4);
-	cr_assert(!rig_has_msi(&rig, 0x77));
-	cr_assert(!rig_has_msi(&rig, GUEST_MSI_DATA(1)));
+	cr_assert(!machine_rig_has_msi(&rig, 0x77));
+	cr_assert(!machine_rig_has_msi(&rig, GUEST_MSI_DATA(1)));
 }
 
 Test(virtio_pci, vectors_out_of_range_read_back_as_none)
@@ -435,21 +435,21 @@ Test(virtio_pci, msix_table_takes_dwords_and_qwords)
 {
 	uint64_t entry = guest.msix_table + 16;
 
-	rig_write(&rig, entry, 8, 0x1234567800000000 | GUEST_MSI_ADDR);
-	cr_assert_eq(rig_read(&rig, entry, 8), 0x1234567800000000 | GUEST_MSI_ADDR);
-	rig_write(&rig, entry + 8, 8, 0xffffffff00000055);
-	cr_assert_eq(rig_read(&rig, entry + 8, 4), 0x55);
-	cr_assert_eq(rig_read(&rig, entry + 12, 4), 1, "only the mask bit");
-	rig_write(&rig, entry + 8, 2, 0x66);
-	rig_write(&rig, entry + 9, 1, 0x66);
-	rig_write(&rig, entry + 10, 4, 0x66666666);
-	rig_write(&rig, entry + 4, 8, 0);
-	cr_assert_eq(rig_read(&rig, entry + 8, 4), 0x55);
-	cr_assert_eq(rig_read(&rig, entry + 7, 2), 0x5512);
+	machine_rig_write(&rig, entry, 8, 0x1234567800000000 | GUEST_MSI_ADDR);
+	cr_assert_eq(machine_rig_read(&rig, entry, 8), 0x1234567800000000 | GUEST_MSI_ADDR);
+	machine_rig_write(&rig, entry + 8, 8, 0xffffffff00000055);
+	cr_assert_eq(machine_rig_read(&rig, entry + 8, 4), 0x55);
+	cr_assert_eq(machine_rig_read(&rig, entry + 12, 4), 1, "only the mask bit");
+	machine_rig_write(&rig, entry + 8, 2, 0x66);
+	machine_rig_write(&rig, entry + 9, 1, 0x66);
+	machine_rig_write(&rig, entry + 10, 4, 0x66666666);
+	machine_rig_write(&rig, entry + 4, 8, 0);
+	cr_assert_eq(machine_rig_read(&rig, entry + 8, 4), 0x55);
+	cr_assert_eq(machine_rig_read(&rig, entry + 7, 2), 0x5512);
 	/* Behind the table there is nothing. */
-	rig_write(&rig, guest.msix_table + 16 * 3, 4, 0xffffffff);
-	cr_assert_eq(rig_read(&rig, guest.msix_table + 16 * 3, 8), 0);
-	cr_assert_eq(rig_read(&rig, guest.bar + VIRTIO_PCI_MSIX_PENDING + 0xff8, 8), 0);
+	machine_rig_write(&rig, guest.msix_table + 16 * 3, 4, 0xffffffff);
+	cr_assert_eq(machine_rig_read(&rig, guest.msix_table + 16 * 3, 8), 0);
+	cr_assert_eq(machine_rig_read(&rig, guest.bar + VIRTIO_PCI_MSIX_PENDING + 0xff8, 8), 0);
 }
 
 Test(virtio_pci, a_route_that_kvm_refuses_interrupts_nobody)
@@ -458,12 +458,12 @@ Test(virtio_pci, a_route_that_kvm_refuses_interrupts_nobody)
 	cr_assert(vguest_start(&guest, ALL_RING, 16));
 	send_one();
 	wait_served(1);
-	cr_assert(!rig_has_msi(&rig, GUEST_MSI_DATA(0)));
+	cr_assert(!machine_rig_has_msi(&rig, GUEST_MSI_DATA(0)));
 	rig.host.fail_route = 0;
 	vguest_vector_write(&guest, 0, 3, 0);
 	take_ping();
 	send_one();
-	cr_assert(rig_wait_msi(&rig, GUEST_MSI_DATA(0)));
+	cr_assert(machine_rig_wait_msi(&rig, GUEST_MSI_DATA(0)));
 }
 
 Test(virtio_pci, falls_back_to_intx)
@@ -475,12 +475,12 @@ Test(virtio_pci, falls_back_to_intx)
 	send_one();
 	while (!machine_rig_load(&rig, &rig.host.lines[line], 1))
 		;
-	cr_assert_eq(rig_config_read(&rig, DEVFN, 6, 2) & 8, 8);
+	cr_assert_eq(machine_rig_config_read(&rig, DEVFN, 6, 2) & 8, 8);
 	echo_config_set(&echo, 9);
-	cr_assert_eq(rig_read(&rig, guest.isr, 1), 3);
+	cr_assert_eq(machine_rig_read(&rig, guest.isr, 1), 3);
 	cr_assert(!rig.host.lines[line], "reading the ISR releases the line");
-	cr_assert_eq(rig_read(&rig, guest.isr, 1), 0);
-	cr_assert_eq(rig_read(&rig, guest.isr + 1, 1), 0);
+	cr_assert_eq(machine_rig_read(&rig, guest.isr, 1), 0);
+	cr_assert_eq(machine_rig_read(&rig, guest.isr + 1, 1), 0);
 	take_ping();
 	send_one();
 	while (!machine_rig_load(&rig, &rig.host.lines[line], 1))
@@ -502,16 +502,16 @@ Test(virtio_pci, config_space_is_bytes_of_any_size)
 	memcpy(echo.config, want, 12);
 	for (unsigned int offset = 0; offset < 16; offset++) {
 		for (unsigned int size = 1; size <= 8; size *= 2) {
-			uint64_t value = rig_read(&rig, guest.device + offset, size);
+			uint64_t value = machine_rig_read(&rig, guest.device + offset, size);
 
 			for (unsigned int i = 0; i < size; i++)
 				cr_assert_eq((char)(value >> 8 * i),
 					offset + i < 12 ? want[offset + i] : 0);
 		}
 	}
-	rig_write(&rig, guest.device + 4, 4, 0x34333231);
-	rig_write(&rig, guest.device + 10, 4, 0x34333231); /* over the end: dropped */
-	rig_write(&rig, guest.device + 12, 1, 0x31);
+	machine_rig_write(&rig, guest.device + 4, 4, 0x34333231);
+	machine_rig_write(&rig, guest.device + 10, 4, 0x34333231); /* over the end: dropped */
+	machine_rig_write(&rig, guest.device + 12, 1, 0x31);
 	cr_assert_eq(memcmp(echo.config, "abcd1234ijkl", 12), 0);
 }
 
@@ -522,10 +522,10 @@ Test(virtio_pci, config_changes_give_a_generation_and_an_interrupt)
 	echo_config_set(&echo, 1);
 	cr_assert_eq(vguest_common(&guest, COMMON_GENERATION, 1), before + 1);
 	cr_assert(vguest_start(&guest, ALL_RING, 16));
-	cr_assert(!rig_has_msi(&rig, GUEST_MSI_DATA(ECHO_QUEUES)));
+	cr_assert(!machine_rig_has_msi(&rig, GUEST_MSI_DATA(ECHO_QUEUES)));
 	echo_config_set(&echo, 2);
-	cr_assert(rig_wait_msi(&rig, GUEST_MSI_DATA(ECHO_QUEUES)));
-	cr_assert_eq(rig_read(&rig, guest.device, 1), 2);
+	cr_assert(machine_rig_wait_msi(&rig, GUEST_MSI_DATA(ECHO_QUEUES)));
+	cr_assert_eq(machine_rig_read(&rig, guest.device, 1), 2);
 }
 
 /* --- doorbells and BARs --- */
@@ -536,33 +536,33 @@ Test(virtio_pci, doorbells_follow_the_bar)
 
 	cr_assert(vguest_start(&guest, ALL_RING, 16));
 	ping();
-	rig_config_write(&rig, DEVFN, 0x10, 4, 0xd0000000);
+	machine_rig_config_write(&rig, DEVFN, 0x10, 4, 0xd0000000);
 	cr_assert(vguest_probe(&guest, &rig, DEVFN));
 	cr_assert_eq(guest.bar, 0xd0000000);
 	for (unsigned int i = 0; i < ECHO_QUEUES; i++)
 		cr_assert_eq(rig.host.ioeventfds[i].gpa, guest.notify + i * 4);
-	cr_assert_eq(rig_read(&rig, old, 4), 0xffffffff);
+	cr_assert_eq(machine_rig_read(&rig, old, 4), 0xffffffff);
 	cr_assert(vguest_start(&guest, ALL_RING, 16));
 	ping();
-	rig_config_write(&rig, DEVFN, 4, 2, 0); /* decoding off */
+	machine_rig_config_write(&rig, DEVFN, 4, 2, 0); /* decoding off */
 	for (unsigned int i = 0; i < RIG_HOST_IOEVENTFDS; i++)
 		cr_assert_eq(rig.host.ioeventfds[i].gpa, 0);
-	rig_config_write(&rig, DEVFN, 4, 2, 6);
+	machine_rig_config_write(&rig, DEVFN, 4, 2, 6);
 	ping();
 }
 
 Test(virtio_pci, kicks_arrive_as_exits_where_ioeventfds_are_refused)
 {
 	rig.host.fail_ioeventfd = -ENOSPC;
-	rig_config_write(&rig, DEVFN, 0x10, 4, 0xd0000000);
+	machine_rig_config_write(&rig, DEVFN, 0x10, 4, 0xd0000000);
 	cr_assert(vguest_probe(&guest, &rig, DEVFN));
 	cr_assert(vguest_start(&guest, ALL_RING, 16));
 	for (unsigned int i = 0; i < 10; i++)
 		ping();
 	/* Out of range, or beside a doorbell: nobody's. */
-	rig_write(&rig, guest.notify + 2, 2, 0);
-	rig_write(&rig, guest.notify + 4 * ECHO_QUEUES, 2, 0);
-	rig_write(&rig, guest.notify + 0xffc, 4, 0);
+	machine_rig_write(&rig, guest.notify + 2, 2, 0);
+	machine_rig_write(&rig, guest.notify + 4 * ECHO_QUEUES, 2, 0);
+	machine_rig_write(&rig, guest.notify + 0xffc, 4, 0);
 	ping();
 }
 
@@ -570,24 +570,24 @@ Test(virtio_pci, window_in_configuration_space_reaches_the_bar)
 {
 	unsigned int w = guest.window_cap;
 
-	rig_config_write(&rig, DEVFN, w + 4, 1, 0);
-	rig_config_write(&rig, DEVFN, w + 8, 4, COMMON_NUM_QUEUES);
-	rig_config_write(&rig, DEVFN, w + 12, 4, 2);
-	cr_assert_eq(rig_config_read(&rig, DEVFN, w + 16, 4), ECHO_QUEUES);
-	rig_config_write(&rig, DEVFN, w + 8, 4, COMMON_STATUS);
-	rig_config_write(&rig, DEVFN, w + 12, 4, 1);
-	rig_config_write(&rig, DEVFN, w + 16, 4, 0xffffff03);
+	machine_rig_config_write(&rig, DEVFN, w + 4, 1, 0);
+	machine_rig_config_write(&rig, DEVFN, w + 8, 4, COMMON_NUM_QUEUES);
+	machine_rig_config_write(&rig, DEVFN, w + 12, 4, 2);
+	cr_assert_eq(machine_rig_config_read(&rig, DEVFN, w + 16, 4), ECHO_QUEUES);
+	machine_rig_config_write(&rig, DEVFN, w + 8, 4, COMMON_STATUS);
+	machine_rig_config_write(&rig, DEVFN, w + 12, 4, 1);
+	machine_rig_config_write(&rig, DEVFN, w + 16, 4, 0xffffff03);
 	cr_assert_eq(vguest_status(&guest), 3);
 	/* Outside the BAR, misaligned, another BAR, sizes that are none: nothing happens. */
 	for (unsigned int i = 0; i < 5; i++) {
 		static const uint32_t bad[][3] = {{0, 0x8000, 4}, {0, 0x7ffe, 4}, {1, 0x14, 1},
 			{0, 0x14, 3}, {0, 0xfffffffc, 8}};
 
-		rig_config_write(&rig, DEVFN, w + 4, 1, bad[i][0]);
-		rig_config_write(&rig, DEVFN, w + 8, 4, bad[i][1]);
-		rig_config_write(&rig, DEVFN, w + 12, 4, bad[i][2]);
-		rig_config_write(&rig, DEVFN, w + 16, 4, 0);
-		rig_config_read(&rig, DEVFN, w + 16, 4);
+		machine_rig_config_write(&rig, DEVFN, w + 4, 1, bad[i][0]);
+		machine_rig_config_write(&rig, DEVFN, w + 8, 4, bad[i][1]);
+		machine_rig_config_write(&rig, DEVFN, w + 12, 4, bad[i][2]);
+		machine_rig_config_write(&rig, DEVFN, w + 16, 4, 0);
+		machine_rig_config_read(&rig, DEVFN, w + 16, 4);
 		cr_assert_eq(vguest_status(&guest), 3);
 	}
 }
@@ -637,5 +637,5 @@ Test(virtio_pci, a_failed_init_leaves_nothing)
 	cr_assert_eq(virtio_pci_init(&pci, &dev, &params, &d), -ENOSPC);
 	cr_assert(strstr(d.text, "MSI-X"));
 	virtio_device_finish(&dev);
-	cr_assert_eq(rig_config_read(&rig, DEVFN + 1, 0, 4), 0xffffffff);
+	cr_assert_eq(machine_rig_config_read(&rig, DEVFN + 1, 0, 4), 0xffffffff);
 }

@@ -14,16 +14,17 @@ static struct queue_rig rig;
 
 /* Runs `body` once for every mode, with `mode` to name it. */
 #define FOR_EACH_MODE(mode)                                                                        \
-	for (const struct rig_mode *mode = rig_modes; mode < rig_modes + RIG_MODES; mode++)
+	for (const struct queue_rig_mode *mode = queue_rig_modes;                                  \
+		mode < queue_rig_modes + RIG_MODES; mode++)
 
 Test(virtqueue, passes_a_chain_there_and_back)
 {
 	FOR_EACH_MODE(mode)
 	{
-		rig_init(&rig, &mode->params);
+		queue_rig_init(&rig, &mode->params);
 		for (unsigned int i = 0; i < 100; i++)
-			cr_assert(rig_exchange(&rig), "%s, round %u", mode->name, i);
-		rig_finish(&rig);
+			cr_assert(queue_rig_exchange(&rig), "%s, round %u", mode->name, i);
+		queue_rig_finish(&rig);
 	}
 }
 
@@ -36,7 +37,7 @@ Test(virtqueue, chain_is_readable_then_writable_iovecs_on_guest_memory)
 	{
 		const struct iovec *iov = rig.iov;
 
-		rig_init(&rig, &mode->params);
+		queue_rig_init(&rig, &mode->params);
 		fake_offer(&rig.driver, bufs, 4, mode->params.indirect);
 		fake_show(&rig.driver);
 		cr_assert(vq_pop(&rig.vq, &rig.chain), "%s", mode->name);
@@ -45,11 +46,11 @@ Test(virtqueue, chain_is_readable_then_writable_iovecs_on_guest_memory)
 		cr_assert_eq(rig.chain.out_bytes, 30);
 		cr_assert_eq(rig.chain.in_bytes, 70);
 		for (unsigned int i = 0; i < 4; i++) {
-			cr_assert_eq(iov[i].iov_base, rig_mem(&rig, bufs[i].addr, 1));
+			cr_assert_eq(iov[i].iov_base, queue_rig_mem(&rig, bufs[i].addr, 1));
 			cr_assert_eq(iov[i].iov_len, bufs[i].len_bytes);
 		}
 		cr_assert_eq(chain_in(&rig.chain), &iov[2]);
-		rig_finish(&rig);
+		queue_rig_finish(&rig);
 	}
 }
 
@@ -67,12 +68,13 @@ struct model {
 static void model_offer(struct model *m)
 {
 	struct fake_buf bufs[5];
-	unsigned int count = 1 + rig_random(&m->seed) % 5, out = rig_random(&m->seed) % (count + 1);
-	bool indirect = rig.driver.p.indirect && rig_random(&m->seed) % 2;
+	unsigned int count = 1 + queue_rig_random(&m->seed) % 5,
+		     out = queue_rig_random(&m->seed) % (count + 1);
+	bool indirect = rig.driver.p.indirect && queue_rig_random(&m->seed) % 2;
 
 	for (unsigned int i = 0; i < count; i++)
-		bufs[i] = (struct fake_buf){RIG_BUFFERS + rig_random(&m->seed) % 0x100000,
-			1 + (uint32_t)(rig_random(&m->seed) % 5000), i >= out};
+		bufs[i] = (struct fake_buf){RIG_BUFFERS + queue_rig_random(&m->seed) % 0x100000,
+			1 + (uint32_t)(queue_rig_random(&m->seed) % 5000), i >= out};
 	if (fake_offer(&rig.driver, bufs, count, indirect) >= 0)
 		m->outstanding++;
 }
@@ -87,7 +89,7 @@ static void model_pop(struct model *m)
 	if (!vq_pop(&rig.vq, chain))
 		return;
 	cr_assert_eq(rig.driver.chains[chain->id].in_bytes, chain->in_bytes);
-	if (rig_random(&m->seed) % 8)
+	if (queue_rig_random(&m->seed) % 8)
 		m->popped_count++;
 	else
 		vq_unpop(&rig.vq, chain);
@@ -95,13 +97,14 @@ static void model_pop(struct model *m)
 
 static void model_push(struct model *m)
 {
-	unsigned int i = m->popped_count ? rig_random(&m->seed) % m->popped_count : 0;
+	unsigned int i = m->popped_count ? queue_rig_random(&m->seed) % m->popped_count : 0;
 	struct vq_chain *chain = &m->popped[i];
 	uint32_t written;
 
 	if (!m->popped_count)
 		return;
-	written = (uint32_t)(rig_random(&m->seed) % 2 ? chain->in_bytes : chain->in_bytes / 2);
+	written =
+		(uint32_t)(queue_rig_random(&m->seed) % 2 ? chain->in_bytes : chain->in_bytes / 2);
 	m->expect[chain->id] = written;
 	vq_push(&rig.vq, chain, written);
 	*chain = m->popped[--m->popped_count];
@@ -123,7 +126,7 @@ static void model_run(struct model *m, unsigned int chains)
 {
 	memset(m->expect, 0xff, sizeof(m->expect));
 	while (m->done < chains) {
-		switch (rig_random(&m->seed) % 6) {
+		switch (queue_rig_random(&m->seed) % 6) {
 		case 0:
 			model_offer(m);
 			break;
@@ -162,9 +165,9 @@ Test(virtqueue, any_order_of_steps_keeps_every_chain, .timeout = 100)
 		if (p.packed)
 			p.size = sizes[n++ % ARRAY_SIZE(sizes)];
 		m = (struct model){.seed = 0x1234567 + n};
-		rig_init(&rig, &p);
+		queue_rig_init(&rig, &p);
 		model_run(&m, p.event_idx && !p.indirect ? 70000 : 5000);
-		rig_finish(&rig);
+		queue_rig_finish(&rig);
 	}
 }
 
@@ -198,14 +201,14 @@ Test(virtqueue, split_interrupts_by_used_event_as_the_specification_says)
 	uint64_t seed = 99;
 	uint16_t used = 0;
 
-	rig_init(&rig, &p);
+	queue_rig_init(&rig, &p);
 	for (unsigned int n = 0; n < 3000; n++) {
-		unsigned int batch = 1 + rig_random(&seed) % 200;
-		uint16_t event = (uint16_t)(used + rig_random(&seed) % 400 - 100);
+		unsigned int batch = 1 + queue_rig_random(&seed) % 200;
+		uint16_t event = (uint16_t)(used + queue_rig_random(&seed) % 400 - 100);
 		bool want = false;
 
 		if (n % 16 == 0)
-			event = (uint16_t)rig_random(&seed);
+			event = (uint16_t)queue_rig_random(&seed);
 		memcpy(rig.driver.driver + 4 + 2 * 256, &event, 2);
 		exchange_many(batch);
 		for (unsigned int i = 0; i < batch; i++)
@@ -215,7 +218,7 @@ Test(virtqueue, split_interrupts_by_used_event_as_the_specification_says)
 		used = (uint16_t)(used + batch);
 		take_all();
 	}
-	rig_finish(&rig);
+	queue_rig_finish(&rig);
 }
 
 /* §2.8.10, the same for a descriptor's ring offset and wrap counter. */
@@ -226,11 +229,11 @@ Test(virtqueue, packed_interrupts_by_descriptor_as_the_specification_says)
 	uint16_t slot = 0;
 	bool wrap = true;
 
-	rig_init(&rig, &p);
+	queue_rig_init(&rig, &p);
 	for (unsigned int n = 0; n < 5000; n++) {
-		unsigned int batch = 1 + rig_random(&seed) % 37;
-		uint16_t event = (uint16_t)(rig_random(&seed) % 37);
-		bool event_wrap = rig_random(&seed) % 2, want = false;
+		unsigned int batch = 1 + queue_rig_random(&seed) % 37;
+		uint16_t event = (uint16_t)(queue_rig_random(&seed) % 37);
+		bool event_wrap = queue_rig_random(&seed) % 2, want = false;
 		uint16_t raw = event | (event_wrap ? 0x8000 : 0), desc_mode = 2;
 
 		memcpy(rig.driver.driver, &raw, 2);
@@ -246,14 +249,14 @@ Test(virtqueue, packed_interrupts_by_descriptor_as_the_specification_says)
 		cr_assert_eq(vq_publish(&rig.vq), want);
 		take_all();
 	}
-	rig_finish(&rig);
+	queue_rig_finish(&rig);
 }
 
 Test(virtqueue, interrupts_only_a_driver_that_wants_one)
 {
 	FOR_EACH_MODE(mode)
 	{
-		rig_init(&rig, &mode->params);
+		queue_rig_init(&rig, &mode->params);
 		cr_assert(!vq_publish(&rig.vq), "%s: nothing was pushed", mode->name);
 		fake_interrupts(&rig.driver, true);
 		exchange_many(3);
@@ -267,7 +270,7 @@ Test(virtqueue, interrupts_only_a_driver_that_wants_one)
 		exchange_many(1);
 		cr_assert(vq_publish(&rig.vq), "%s", mode->name);
 		cr_assert(fake_interrupts(&rig.driver, true), "%s", mode->name);
-		rig_finish(&rig);
+		queue_rig_finish(&rig);
 	}
 }
 
@@ -275,7 +278,7 @@ Test(virtqueue, asks_for_kicks_only_when_told_to)
 {
 	FOR_EACH_MODE(mode)
 	{
-		rig_init(&rig, &mode->params);
+		queue_rig_init(&rig, &mode->params);
 		fake_offer(&rig.driver, &one_byte, 1, false);
 		cr_assert(fake_show(&rig.driver), "%s: kicks are on at first", mode->name);
 		cr_assert(vq_notify_on(&rig.vq), "%s: work is there", mode->name);
@@ -290,7 +293,7 @@ Test(virtqueue, asks_for_kicks_only_when_told_to)
 		fake_offer(&rig.driver, &one_byte, 1, false);
 		cr_assert(fake_show(&rig.driver), "%s", mode->name);
 		cr_assert(vq_has_work(&rig.vq));
-		rig_finish(&rig);
+		queue_rig_finish(&rig);
 	}
 }
 
@@ -315,7 +318,7 @@ Test(virtqueue, in_order_holds_back_what_is_complete_too_early)
 
 		if (!mode->params.in_order)
 			continue;
-		rig_init(&rig, &mode->params);
+		queue_rig_init(&rig, &mode->params);
 		for (unsigned int i = 0; i < 3; i++)
 			ids[i] = fake_offer(&rig.driver, &one_byte, 1, false);
 		fake_show(&rig.driver);
@@ -331,7 +334,7 @@ Test(virtqueue, in_order_holds_back_what_is_complete_too_early)
 			cr_assert_eq(used.id, ids[i]);
 			cr_assert_eq(used.len_bytes, i == 1 ? 0 : 1);
 		}
-		rig_finish(&rig);
+		queue_rig_finish(&rig);
 	}
 }
 
@@ -342,7 +345,7 @@ Test(virtqueue, in_order_uses_a_run_of_full_chains_by_one_entry)
 	struct vq_chain chains[5];
 	uint32_t entry[2];
 
-	rig_init(&rig, &p);
+	queue_rig_init(&rig, &p);
 	memset(rig.driver.device, 0xee, 4 + 8 * 16);
 	memset(rig.driver.device, 0, 4);
 	for (unsigned int i = 0; i < 5; i++)
@@ -359,7 +362,7 @@ Test(virtqueue, in_order_uses_a_run_of_full_chains_by_one_entry)
 	cr_assert_eq(entry[0], 0xeeeeeeee, "the entries in between are skipped, not written");
 	take_all();
 	cr_assert_eq(rig.driver.free_count, 16);
-	rig_finish(&rig);
+	queue_rig_finish(&rig);
 }
 
 Test(virtqueue, packed_shows_a_batch_by_its_first_descriptor)
@@ -367,14 +370,14 @@ Test(virtqueue, packed_shows_a_batch_by_its_first_descriptor)
 	const struct fake_params p = {.packed = true, .size = 8};
 	struct fake_used used;
 
-	rig_init(&rig, &p);
+	queue_rig_init(&rig, &p);
 	exchange_many(4);
 	cr_assert(!fake_take(&rig.driver, &used));
 	vq_publish(&rig.vq);
 	for (unsigned int i = 0; i < 4; i++)
 		cr_assert(fake_take(&rig.driver, &used));
 	cr_assert(!fake_take(&rig.driver, &used));
-	rig_finish(&rig);
+	queue_rig_finish(&rig);
 }
 
 /* --- set-up and reset --- */
@@ -385,9 +388,9 @@ Test(virtqueue, split_takes_buffers_followed_by_an_indirect_table)
 	struct fake_driver *d = &rig.driver;
 	uint8_t *table;
 
-	rig_init(&rig, &p);
+	queue_rig_init(&rig, &p);
 	/* At an odd address: nothing asks for an alignment of indirect tables. */
-	table = rig_mem(&rig, RIG_BUFFERS + 1, 32);
+	table = queue_rig_mem(&rig, RIG_BUFFERS + 1, 32);
 	fake_desc_put(d, d->desc, 3, RIG_BUFFERS, 1, FAKE_F_NEXT, 9);
 	fake_desc_put(d, d->desc, 9, RIG_BUFFERS + 1, 32, FAKE_F_INDIRECT, 0);
 	fake_desc_put(d, table, 0, RIG_BUFFERS + 0x100, 2, FAKE_F_NEXT, 1);
@@ -396,7 +399,7 @@ Test(virtqueue, split_takes_buffers_followed_by_an_indirect_table)
 	cr_assert(vq_pop(&rig.vq, &rig.chain));
 	cr_assert_eq(rig.chain.out_bytes, 3);
 	cr_assert_eq(rig.chain.in_bytes, 3);
-	rig_finish(&rig);
+	queue_rig_finish(&rig);
 }
 
 Test(virtqueue, reset_forgets_chains_in_flight)
@@ -406,7 +409,7 @@ Test(virtqueue, reset_forgets_chains_in_flight)
 		struct vq_chain old;
 		struct fake_used used;
 
-		rig_init(&rig, &mode->params);
+		queue_rig_init(&rig, &mode->params);
 		fake_offer(&rig.driver, &one_byte, 1, false);
 		fake_show(&rig.driver);
 		cr_assert(vq_pop(&rig.vq, &rig.chain));
@@ -416,12 +419,12 @@ Test(virtqueue, reset_forgets_chains_in_flight)
 		cr_assert(!vq_pop(&rig.vq, &rig.chain));
 		vq_push(&rig.vq, &old, 1);
 		cr_assert(!vq_publish(&rig.vq));
-		rig_restart(&rig);
+		queue_rig_restart(&rig);
 		vq_push(&rig.vq, &old, 1);
 		cr_assert(!vq_publish(&rig.vq), "%s", mode->name);
 		cr_assert(!fake_take(&rig.driver, &used), "%s", mode->name);
-		cr_assert(rig_exchange(&rig), "%s", mode->name);
-		rig_finish(&rig);
+		cr_assert(queue_rig_exchange(&rig), "%s", mode->name);
+		queue_rig_finish(&rig);
 	}
 }
 
@@ -443,18 +446,18 @@ Test(virtqueue, breaks_when_the_memory_of_its_rings_is_unplugged)
 	fake_init(&rig.driver, &rig.mem, region.v, &p);
 	cr_assert_eq(vq_init(&rig.vq, &rig.mem, 16, NULL), 0);
 	rig.chain = (struct vq_chain){.iov = rig.iov, .iov_max = RIG_IOV_MAX};
-	setup = rig_setup(&rig);
+	setup = queue_rig_setup(&rig);
 	cr_assert_eq(vq_enable(&rig.vq, &setup), VQ_OK);
 	gmem_plug(&rig.mem, GPA(region.v + (2 << 20)), 2 << 20, false);
 	vq_memory_changed(&rig.vq);
-	cr_assert(rig_exchange(&rig));
+	cr_assert(queue_rig_exchange(&rig));
 	gmem_plug(&rig.mem, region, 2 << 20, false);
 	vq_memory_changed(&rig.vq);
 	cr_assert_eq(rig.vq.fault, VQ_FAULT_RING_ADDRESS);
 	cr_assert(!vq_has_work(&rig.vq));
 	cr_assert(vq_enable(&(struct virtqueue){.mem = &rig.mem, .max_size = 16}, &setup) ==
 		  VQ_FAULT_RING_ADDRESS);
-	rig_finish(&rig);
+	queue_rig_finish(&rig);
 }
 
 Test(virtqueue, every_fault_has_a_name_of_its_own)
@@ -503,7 +506,7 @@ Test(virtqueue, driver_and_device_run_at_the_same_time, .timeout = 100)
 		unsigned int done = 0;
 		pthread_t thread;
 
-		rig_init(&rig, &rig_modes[i].params);
+		queue_rig_init(&rig, &queue_rig_modes[i].params);
 		cr_assert_eq(pthread_create(&thread, NULL, driver_thread, NULL), 0);
 		while (done < THREAD_CHAINS && !rig.vq.fault) {
 			bool worked = false;
@@ -516,6 +519,6 @@ Test(virtqueue, driver_and_device_run_at_the_same_time, .timeout = 100)
 		}
 		cr_assert_eq(rig.vq.fault, VQ_OK);
 		pthread_join(thread, NULL);
-		rig_finish(&rig);
+		queue_rig_finish(&rig);
 	}
 }
