@@ -24,6 +24,8 @@
 #define MTRR_ENABLE_WB    ((1u << 11) | 6)
 #define MSR_MISC_ENABLE   0x1a0
 #define MISC_FAST_STRING  1
+#define MSR_K7_HWCR       0xc0010015
+#define HWCR_TSC_FREQ_SEL (1u << 24)
 #define VCPU_STACK_BYTES  (256 * 1024)
 
 static bool access_by_mailbox(struct vcpu *v, struct mailbox_exit *e)
@@ -48,6 +50,12 @@ static int vcpu_set_msrs(struct vcpu *v, struct diag *d)
 	msrs.head.entries[1].data = MTRR_ENABLE_WB;
 	if (ioctl(v->fd, KVM_SET_MSRS, &msrs) != 2)
 		return diag_errno(d, -errno, "vCPU %u: KVM_SET_MSRS", v->id);
+	/* On AMD, that the TSC counts at the nominal frequency, which Linux wants to see. KVM takes
+	 * the bit since Linux 6.8 or so; without it the guest's log has a warning, no more. */
+	msrs.head.nmsrs = 1;
+	msrs.head.entries[0].index = MSR_K7_HWCR;
+	msrs.head.entries[0].data = HWCR_TSC_FREQ_SEL;
+	ioctl(v->fd, KVM_SET_MSRS, &msrs);
 	return 0;
 }
 
