@@ -4,16 +4,19 @@
 
 #include <errno.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/check.h"
 
-/* The vCPU looks this often for an answer before it sleeps; it adapts between the two. Where vCPU
- * and reactor share a core no look succeeds, and the bound decays to the minimum. */
-#define SPINS_MIN 16
-#define SPINS_MAX 4096
+/* Sleeping and being woken costs a few microseconds more than the answer itself. A wait that took
+ * less than the maximum would have been caught by looking longer, so the window grows; another
+ * makes it shrink. */
+#define WINDOW_FIRST_NS 4000
+#define WINDOW_MAX_NS   32000
 
 static void mailbox_wake(struct reactor_msg *msg)
 {
@@ -32,7 +35,8 @@ void mailbox_init(struct mailbox *b, struct reactor *home,
 	b->handle = handle;
 	b->ctx = ctx;
 	b->wake.run = mailbox_wake;
-	b->spins = SPINS_MIN;
+	b->window_ns = WINDOW_FIRST_NS;
+	b->home_cpu = -1;
 }
 
 static inline void cpu_relax(void)
@@ -50,35 +54,69 @@ static void futex_wake(uint32_t *word)
 	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
-/* Waits until *word has reached `target`, a count of the reactor's. False if aborted. */
-static bool mailbox_wait(struct mailbox *b, const uint32_t *word, uint32_t target)
+static uint64_t clock_ns(void)
 {
-	for (uint32_t i = 0; i < b->spins; i++) {
-		if ((int32_t)(__atomic_load_n(word, __ATOMIC_ACQUIRE) - target) >= 0) {
-			if (b->spins < SPINS_MAX)
-				b->spins *= 2;
-			return true;
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+/* A count of the reactor's has reached what this thread waits for. */
+static bool count_reached(const uint32_t *word, uint32_t target)
+{
+	return (int32_t)(__atomic_load_n(word, __ATOMIC_SEQ_CST) - target) >= 0;
+}
+
+static bool mailbox_look(
+	struct mailbox *b, const uint32_t *word, uint32_t target, uint64_t start_ns)
+{
+	/* On the reactor's own CPU looking would only keep it from answering. */
+	if (!b->window_ns || sched_getcpu() == __atomic_load_n(&b->home_cpu, __ATOMIC_RELAXED))
+		return false;
+	do {
+		for (unsigned int i = 0; i < 32; i++) {
+			if (count_reached(word, target))
+				return true;
+			cpu_relax();
 		}
-		cpu_relax();
-	}
-	if (b->spins > SPINS_MIN)
-		b->spins /= 2;
+	} while (clock_ns() - start_ns < b->window_ns);
+	return false;
+}
+
+static bool mailbox_sleep(struct mailbox *b, const uint32_t *word, uint32_t target)
+{
+	bool reached;
+
 	for (;;) {
 		uint32_t bell = __atomic_load_n(&b->bell, __ATOMIC_SEQ_CST);
 
 		/* Store-load against the reactor's count-then-look: one of the two sees the other.
 		 */
 		__atomic_store_n(&b->sleeping, 1, __ATOMIC_SEQ_CST);
-		if ((int32_t)(__atomic_load_n(word, __ATOMIC_SEQ_CST) - target) >= 0)
+		reached = count_reached(word, target);
+		if (reached || __atomic_load_n(&b->aborted, __ATOMIC_SEQ_CST))
 			break;
-		if (__atomic_load_n(&b->aborted, __ATOMIC_SEQ_CST)) {
-			__atomic_store_n(&b->sleeping, 0, __ATOMIC_RELAXED);
-			return false;
-		}
 		futex_wait(&b->bell, bell);
 	}
 	__atomic_store_n(&b->sleeping, 0, __ATOMIC_RELAXED);
-	return true;
+	return reached;
+}
+
+/* Waits until *word has reached `target`, a count of the reactor's. False if aborted. */
+static bool mailbox_wait(struct mailbox *b, const uint32_t *word, uint32_t target)
+{
+	uint64_t start_ns = clock_ns();
+	bool reached;
+
+	if (mailbox_look(b, word, target, start_ns))
+		return true;
+	reached = mailbox_sleep(b, word, target);
+	if (clock_ns() - start_ns > WINDOW_MAX_NS)
+		b->window_ns /= 2;
+	else if (b->window_ns < WINDOW_MAX_NS / 2)
+		b->window_ns = b->window_ns ? b->window_ns * 2 : WINDOW_FIRST_NS;
+	return reached;
 }
 
 static void mailbox_ring_bell(struct mailbox *b)
@@ -135,6 +173,7 @@ void mailbox_drain(struct mailbox *b)
 	if (b->draining)
 		return;
 	b->draining = true;
+	__atomic_store_n(&b->home_cpu, sched_getcpu(), __ATOMIC_RELAXED);
 	/* Bounded to what is here now: a vCPU that posts without end cannot hold the reactor, since
 	 * its next exit brings a message of its own. */
 	for (head = __atomic_load_n(&b->head, __ATOMIC_SEQ_CST); tail != head;) {

@@ -7,7 +7,8 @@
  *
  * One producer, one consumer, first in first out, so that a read sees the effect of each earlier
  * write. Writes are posted: the vCPU goes on at once. A read, or a write whose effect must be there
- * before the next guest instruction, waits: it spins a little, then sleeps on a futex. The reactor
+ * before the next guest instruction, waits: it spins a little, if the
+ * reactor runs on another CPU, then sleeps on a futex. The reactor
  * is woken only if it is not awake already for this mailbox. */
 #ifndef CORE_MAILBOX_H
 #define CORE_MAILBOX_H
@@ -47,7 +48,8 @@ struct mailbox {
 	uint32_t sleeping;            /* the vCPU sleeps on `bell` */
 	uint32_t bell; /* futex: bumped by the reactor for a sleeper, and by mailbox_abort */
 	uint32_t aborted;
-	uint32_t spins; /* vCPU: how long it looks before it sleeps */
+	uint32_t window_ns; /* vCPU: how long it looks before it sleeps; adapts */
+	int home_cpu;       /* where the reactor ran when it last drained */
 
 	struct reactor *home;
 	struct reactor_msg wake;
