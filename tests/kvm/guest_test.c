@@ -315,7 +315,8 @@ static void cycles(struct rig *r)
 	}
 	if (r->at == CYCLES * 3) {
 		cr_assert_eq(entries("/proc/self/fd"), fds);
-		cr_assert_leq(entries("/proc/self/task"), threads);
+		/* Helper threads come as they are needed, to a maximum of four. */
+		cr_assert_leq(entries("/proc/self/task"), threads + 4);
 		rig_finish(r);
 		return;
 	}
