@@ -291,9 +291,12 @@ void virtio_queue_enable(struct virtio_queue *q)
 		(ready && !virtio_has(dev, VIRTIO_F_RING_RESET)))
 		return;
 	fault = vq_enable(&q->vq, &setup);
-	if (fault)
+	if (fault) {
 		needs_reset(dev, fault);
-	else if (ready)
+		return;
+	}
+	dev->transport->queue_enabled(q);
+	if (ready)
 		queue_serve(q);
 }
 

@@ -93,6 +93,7 @@ struct virtio_device_ops {
 struct virtio_transport_ops {
 	void (*queue_interrupt)(struct virtio_queue *q);
 	void (*config_interrupt)(struct virtio_device *dev);
+	void (*queue_enabled)(struct virtio_queue *q);
 	/* The device is back in its initial state: so are its vectors. */
 	void (*reset_done)(struct virtio_device *dev);
 };

@@ -116,29 +116,34 @@ static void bar_write(
 
 /* --- doorbells --- */
 
-/* Where the BAR is mapped now: every ioeventfd goes there. A kick whose ioeventfd KVM refuses still
- * arrives, as an exit. */
-static void kicks_follow(struct virtio_pci *p)
+/* Puts the ioeventfd of queue `i` where the BAR is mapped now. Only queues that are enabled get
+ * one: while an operating system sizes and places BARs there are none to move, and taking one off
+ * waits for a grace period in KVM. It stays when the queue is reset. A kick without ioeventfd (KVM
+ * may refuse it) arrives as an exit. */
+static void kick_follow(struct virtio_pci *p, unsigned int i)
 {
 	const struct pci_bar *bar = &p->function.bars[VIRTIO_PCI_BAR];
 	struct virtio_env *env = p->dev->env;
+	struct virtio_pci_kick *k = &p->kicks[i];
+	uint64_t at = bar->range.start + VIRTIO_PCI_NOTIFY + i * VIRTIO_PCI_NOTIFY_STEP;
 
-	for (unsigned int i = 0; i < p->dev->queue_count; i++) {
-		struct virtio_pci_kick *k = &p->kicks[i];
-		uint64_t at = bar->range.start + VIRTIO_PCI_NOTIFY + i * VIRTIO_PCI_NOTIFY_STEP;
-
-		if (k->assigned)
-			env->ops->ioeventfd(env->ctx, false, k->assigned, k->event.fd, NULL);
-		k->assigned = 0;
-		if (bar->mapped && !env->ops->ioeventfd(env->ctx, true, at, k->event.fd, NULL))
-			k->assigned = at;
-	}
+	if (bar->mapped && k->assigned == at)
+		return;
+	if (k->assigned)
+		env->ops->ioeventfd(env->ctx, false, k->assigned, k->event.fd, NULL);
+	k->assigned = 0;
+	if (bar->mapped && p->dev->queues[i].vq.enabled &&
+		!env->ops->ioeventfd(env->ctx, true, at, k->event.fd, NULL))
+		k->assigned = at;
 }
 
 static void function_bar_moved(struct pci_function *f, unsigned int bar)
 {
+	struct virtio_pci *p = container_of(f, struct virtio_pci, function);
+
 	(void)bar;
-	kicks_follow(container_of(f, struct virtio_pci, function));
+	for (unsigned int i = 0; i < p->dev->queue_count; i++)
+		kick_follow(p, i);
 }
 
 static void kick_poll(struct virtio_pci_kick *k)
@@ -194,6 +199,11 @@ static void transport_queue_interrupt(struct virtio_queue *q)
 static void transport_config_interrupt(struct virtio_device *dev)
 {
 	interrupt(pci_of_device(dev), dev->queue_count, ISR_CONFIG);
+}
+
+static void transport_queue_enabled(struct virtio_queue *q)
+{
+	kick_follow(pci_of_device(q->dev), q->index);
 }
 
 static void vectors_clear(struct virtio_pci *p)
@@ -285,6 +295,7 @@ static const struct pci_function_ops function_ops = {
 static const struct virtio_transport_ops transport_ops = {
 	.queue_interrupt = transport_queue_interrupt,
 	.config_interrupt = transport_config_interrupt,
+	.queue_enabled = transport_queue_enabled,
 	.reset_done = transport_reset_done,
 };
 

@@ -24,8 +24,10 @@ struct desc {
 };
 
 /* desc_load: copies one descriptor; two loads, each done exactly once whatever the compiler thinks,
- * since the guest may write at the same time. An indirect table may lie at any address. */
-static inline struct desc desc_load(const uint8_t *table, unsigned int i)
+ * since the guest may write at the same time (which the thread sanitizer need not tell us). An
+ * indirect table may lie at any address. */
+__attribute__((no_sanitize("thread"))) static inline struct desc desc_load(
+	const uint8_t *table, unsigned int i)
 {
 	typedef uint64_t u64_any __attribute__((aligned(1), may_alias));
 	const volatile u64_any *from = (const volatile u64_any *)(table + (size_t)i * DESC_BYTES);

@@ -129,9 +129,8 @@ void echo_add(struct echo_device *e, struct machine_rig *m)
 	machine_rig_call(m, attach_run, e);
 }
 
-static void release_run(void *arg)
+void echo_release_here(struct echo_device *e)
 {
-	struct echo_device *e = arg;
 	struct virtio_queue *q = &e->dev.queues[1];
 
 	for (unsigned int i = 0; i < e->held_count; i++)
@@ -144,6 +143,11 @@ static void release_run(void *arg)
 		virtio_reset_done(&e->dev);
 	e->queue_reset_waits = e->reset_waits = false;
 	virtio_queue_wake(q);
+}
+
+static void release_run(void *arg)
+{
+	echo_release_here(arg);
 }
 
 void echo_release(struct echo_device *e)

@@ -35,6 +35,8 @@ void echo_remove(struct echo_device *e);
 
 /* echo_release: ends all that is held, and resets that wait for it. */
 void echo_release(struct echo_device *e);
+/* echo_release_here: the same, on the reactor's thread. */
+void echo_release_here(struct echo_device *e);
 /* echo_config_set: the device changes one byte of its config space. */
 void echo_config_set(struct echo_device *e, uint8_t value);
 
