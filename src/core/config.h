@@ -121,6 +121,9 @@ struct config_limits {
 enum guest_error config_check(
 	struct guest_config *c, const struct config_limits *limits, struct diag *d);
 
+/* config_listeners_clash: true if two vsock_listeners have one port. */
+bool config_listeners_clash(const struct guest_config *c);
+
 /* config_field_name: the wire's name of a field ("guest_memory"); NULL for an ordinal that has
  * none. The JSON key is the same with '-' for '_'. */
 const char *config_field_name(unsigned int ordinal);

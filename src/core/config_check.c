@@ -382,20 +382,33 @@ static int port_compare(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-static int listener_ports_differ(const struct judge *j)
+/* A port that two listeners have, or -1. There are at most CONFIG_LISTENERS_MAX. */
+static int64_t find_shared_port(const struct guest_config *c)
 {
 	uint32_t ports[CONFIG_LISTENERS_MAX];
 
-	for (uint32_t i = 0; i < j->c->listener_count; i++)
-		ports[i] = j->c->listeners[i].port;
-	qsort(ports, j->c->listener_count, sizeof(ports[0]), port_compare);
-	for (uint32_t i = 1; i < j->c->listener_count; i++)
+	for (uint32_t i = 0; i < c->listener_count; i++)
+		ports[i] = c->listeners[i].port;
+	qsort(ports, c->listener_count, sizeof(ports[0]), port_compare);
+	for (uint32_t i = 1; i < c->listener_count; i++)
 		if (ports[i] == ports[i - 1])
-			return diag_fail(j->d, REFUSED,
-				"vsock_listeners names port %" PRIu32
-				" twice: a port has one listener",
-				ports[i]);
-	return 0;
+			return ports[i];
+	return -1;
+}
+
+bool config_listeners_clash(const struct guest_config *c)
+{
+	return c->listener_count <= CONFIG_LISTENERS_MAX && find_shared_port(c) >= 0;
+}
+
+static int listener_ports_differ(const struct judge *j)
+{
+	int64_t port = find_shared_port(j->c);
+
+	if (port < 0)
+		return 0;
+	return diag_fail(j->d, REFUSED,
+		"vsock_listeners names port %" PRId64 " twice: a port has one listener", port);
 }
 
 static int uds_path_is_valid(const struct judge *j)

@@ -29,16 +29,6 @@ struct guest_env {
 
 enum guest_state { GUEST_NONE, GUEST_CREATING, GUEST_CREATED, GUEST_RUNNING, GUEST_ENDING };
 
-/* GuestInfo's guest_status. */
-enum guest_status {
-	GUEST_STATUS_NOT_STARTED = 1,
-	GUEST_STATUS_STARTING = 2,
-	GUEST_STATUS_RUNNING = 3,
-	GUEST_STATUS_STOPPING = 4,
-	GUEST_STATUS_STOPPED = 5,
-	GUEST_STATUS_VMM_UNEXPECTED_TERMINATION = 6,
-};
-
 struct guest;
 
 /* One call; embedded in the caller, which keeps it until `done`. */

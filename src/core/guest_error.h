@@ -48,6 +48,16 @@ enum manager_error {
 	MANAGER_NO_STORAGE = 5,
 };
 
+/* GuestInfo's guest_status. */
+enum guest_status {
+	GUEST_STATUS_NOT_STARTED = 1,
+	GUEST_STATUS_STARTING = 2,
+	GUEST_STATUS_RUNNING = 3,
+	GUEST_STATUS_STOPPING = 4,
+	GUEST_STATUS_STOPPED = 5,
+	GUEST_STATUS_VMM_UNEXPECTED_TERMINATION = 6,
+};
+
 /* The specification's own name ("BAD_CONFIG"); "UNKNOWN" for a number that has none. */
 const char *guest_error_name(unsigned int error);
 const char *status_name(unsigned int status);

@@ -16,6 +16,7 @@ static const char usage[] = "Usage: ringvisor COMMAND [OPTION]...\n"
 			    "A virtual machine monitor for Linux/KVM.\n"
 			    "\n"
 			    "Commands:\n"
+			    "  serve    host many guests for clients such as ringctl\n"
 			    "  run      run one guest in the foreground, on this terminal\n"
 			    "  version  print the version and what this host's KVM offers\n"
 			    "  help     print this text\n"
@@ -147,6 +148,7 @@ static const struct {
 	const char *name;
 	int (*main)(int argc, char **argv);
 } commands[] = {
+	{"serve", serve_main},
 	{"run", run_main},
 	{"version", version_main},
 	{"--version", version_main},

@@ -23,6 +23,7 @@ int parse_cores(const char *text, int *cores, unsigned int max, struct diag *d);
 
 /* The subcommands: argv[0] is the subcommand's name. */
 int run_main(int argc, char **argv);
+int serve_main(int argc, char **argv);
 
 /* complain: one line "ringvisor: …" on stderr. */
 __attribute__((format(printf, 1, 2))) void complain(const char *fmt, ...);

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/nearest.h"
+#include "main/options.h"
 
 static const char usage[] =
 	"Usage: ringvisor run --builtin [OPTION]...\n"
@@ -83,19 +83,6 @@ static int set_string(char **to, const char *value, struct diag *d)
 	return *to ? 0 : diag_fail(d, -ENOMEM, "out of memory");
 }
 
-static int parse_number(
-	const char *option, const char *text, unsigned long max, unsigned long *to, struct diag *d)
-{
-	char *end;
-
-	errno = 0;
-	*to = strtoul(text, &end, 10);
-	if (end == text || *end || errno || text[0] == '-' || *to > max)
-		return diag_fail(
-			d, -EINVAL, "%s: \"%s\" is not a number from 0 to %lu", option, text, max);
-	return 0;
-}
-
 static int apply_cpus(struct guest_config *c, const char *text, struct diag *d)
 {
 	unsigned long n;
@@ -153,36 +140,6 @@ static int apply(struct run_options *o, int opt, const char *value, struct diag 
 	}
 }
 
-/* getopt's own words would not name the nearest option. */
-static int unknown_option(const char *arg, struct diag *d)
-{
-	const char *names[sizeof(options) / sizeof(options[0])];
-	const char *near;
-	size_t n = 0;
-
-	for (const struct option *o = options; o->name; o++)
-		names[n++] = o->name;
-	near = !strncmp(arg, "--", 2) ? nearest_word(arg + 2, names, n) : NULL;
-	if (near)
-		return diag_fail(
-			d, -EINVAL, "unknown option \"%s\"; did you mean --%s?", arg, near);
-	return diag_fail(
-		d, -EINVAL, "unknown option \"%s\"; `ringvisor run --help` lists them", arg);
-}
-
-static int bad_option(int opt, int at, char **argv, struct diag *d)
-{
-	for (const struct option *o = options; o->name; o++) {
-		if (o->val != optopt || optopt == 0)
-			continue;
-		if (opt == ':')
-			return diag_fail(d, -EINVAL,
-				"--%s needs a value; `ringvisor run --help` explains it", o->name);
-		return diag_fail(d, -EINVAL, "--%s takes no value", o->name);
-	}
-	return unknown_option(argv[at], d);
-}
-
 /* --config first, wherever it stands, so that the other options are applied on top. */
 static int apply_all(struct run_options *o, int argc, char **argv, bool configs, struct diag *d)
 {
@@ -194,7 +151,7 @@ static int apply_all(struct run_options *o, int argc, char **argv, bool configs,
 		if (opt == 'h')
 			return RUN_HELP;
 		if (opt == '?' || opt == ':')
-			return bad_option(opt, at, argv, d);
+			return bad_option(options, opt, argv[at], "ringvisor run --help", d);
 		if ((opt == OPT_CONFIG) != configs)
 			continue;
 		err = configs ? config_load_json(&o->config, optarg, d) : apply(o, opt, optarg, d);

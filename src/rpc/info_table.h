@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "core/diag.h"
+#include "core/guest_error.h"
 #include "rpc/table.h"
 
 enum info_ordinal {
@@ -22,21 +23,12 @@ enum info_ordinal {
 	INFO_IRQS = 11,
 };
 
-enum guest_status {
-	GUEST_STATUS_NOT_STARTED = 1,
-	GUEST_STATUS_STARTING = 2,
-	GUEST_STATUS_RUNNING = 3,
-	GUEST_STATUS_STOPPING = 4,
-	GUEST_STATUS_STOPPED = 5,
-	GUEST_STATUS_VMM_UNEXPECTED_TERMINATION = 6,
-};
-
 #define INFO_PROBLEMS_MAX 8
 
 /* Vectors hold struct wire_string; layout_string is their elements'. Nothing here is owned. */
 struct guest_info {
 	uint64_t given; /* TABLE_BIT of each field that is set */
-	uint32_t guest_status;
+	uint32_t guest_status; /* enum guest_status */
 	uint64_t uptime_ns;
 	uint8_t num_cpus;
 	uint64_t guest_memory; /* bytes */

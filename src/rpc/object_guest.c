@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Guest: the streams and controllers of one VMM. What it holds is a link to that VMM. */
+#include "rpc/object_guest.h"
+
+#include "core/check.h"
+
+static void link_gone(struct guest_link *l, enum status epitaph)
+{
+	object_end(l->holder, epitaph, "the guest has come to its end");
+}
+
+struct guest_link *guest_object_link(struct slot *slot)
+{
+	return guest_link_new(slot, link_gone);
+}
+
+void guest_object_open(struct call *call, struct guest_link *l)
+{
+	l->holder = call->child;
+	call_open(call, l);
+}
+
+static void bind_refused(struct call *call, const char *name)
+{
+	if (call->msg.message->method == METHOD_HOST_CONNECT)
+		call_fail(
+			call, DOMAIN_MANAGER, MANAGER_NOT_RUNNING, "guest %s is not running", name);
+	else
+		call_fail(call, DOMAIN_STATUS, STATUS_BAD_STATE,
+			"no VMM has been created in slot %s", name);
+}
+
+static void bind_answered(struct slot_op *op)
+{
+	if (op->err)
+		bind_refused(op->ctx, op->slot->name);
+	else
+		guest_object_open(op->ctx, op->holder_link);
+}
+
+void guest_object_bind(struct call *call, struct slot *slot)
+{
+	struct guest_link *l = guest_object_link(slot);
+
+	if (!l || !slot_bind(slot, l, bind_answered, call))
+		call_fail(call, DOMAIN_STATUS, STATUS_NO_RESOURCES,
+			"the daemon is out of memory for this call");
+}
+
+/* --- calls --- */
+
+static void serial_answered(struct slot_op *op)
+{
+	struct call *call = op->ctx;
+	struct codec_message reply;
+
+	if (op->err) {
+		call_fail(call, DOMAIN_GUEST_ERROR, op->err, "%s", op->detail ? op->detail : "");
+		return;
+	}
+	codec_reply_init(&reply, &call->msg);
+	call_reply(call, &reply, &op->fd);
+	op->fd = -1;
+}
+
+static void guest_get_serial(struct call *call)
+{
+	if (!slot_serial(call->object->held, serial_answered, call))
+		call_fail(call, DOMAIN_GUEST_ERROR, GUEST_INTERNAL_ERROR,
+			"the daemon is out of memory for this call");
+}
+
+/* The devices' calls belong here, one case each, when their devices come: a call that crosses to
+ * the guest's home (as slot_serial does), finds the device with machine_find, and either sends a
+ * descriptor back or opens call->child with a link to the device's controller. */
+static void guest_handle(struct call *call)
+{
+	static const struct {
+		uint16_t method;
+		const char *device, *option;
+	} absent[] = {
+		{METHOD_GUEST_GET_CONSOLE, "console", "virtio_console"},
+		{METHOD_GUEST_GET_VSOCK, "vsock", "virtio_vsock"},
+		{METHOD_GUEST_GET_BALLOON, "balloon", "virtio_balloon"},
+		{METHOD_GUEST_GET_MEM, "memory", "virtio_mem"},
+	};
+	const struct guest_link *l = call->object->held;
+
+	if (call->msg.message->method == METHOD_GUEST_GET_SERIAL) {
+		guest_get_serial(call);
+		return;
+	}
+	for (unsigned int i = 0; i < ARRAY_SIZE(absent); i++)
+		if (absent[i].method == call->msg.message->method) {
+			call_fail(call, DOMAIN_GUEST_ERROR, GUEST_DEVICE_NOT_PRESENT,
+				"guest %s has no %s device: its config did not ask for %s",
+				l->slot->name, absent[i].device, absent[i].option);
+			return;
+		}
+	CHECK(!"a method of Guest that the table has and this file has not");
+}
+
+static void guest_release(void *held)
+{
+	guest_link_drop(held);
+}
+
+const struct object_class guest_class = {
+	.kind = OBJECT_GUEST,
+	.name = "Guest",
+	.handle = guest_handle,
+	.release = guest_release,
+};
+
+/* Never open as yet: each creation is refused above. */
+const struct object_class vsock_endpoint_class = {
+	.kind = OBJECT_VSOCK_ENDPOINT,
+	.name = "HostVsockEndpoint",
+};
+const struct object_class balloon_class = {
+	.kind = OBJECT_BALLOON,
+	.name = "BalloonController",
+};
+const struct object_class mem_class = {
+	.kind = OBJECT_MEM,
+	.name = "MemController",
+};

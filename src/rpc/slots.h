@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Guests by name, as the control reactor knows them, and the calls that cross to their homes.
+ *
+ *   control reactor                           home reactor of the guest
+ *   slot_create, … ──▶ struct slot_op ──post──▶ guest_create, …
+ *   op->done       ◀── mirror of the state ◀──post── its answer
+ *
+ * The messages of one sender arrive in order and a guest takes its calls in order, so the calls of
+ * one slot happen in the order in which they were made here. Control reactor only, unless a line
+ * says otherwise. */
+#ifndef RPC_SLOTS_H
+#define RPC_SLOTS_H
+
+#include "core/guest.h"
+#include "core/list.h"
+#include "core/reactor.h"
+
+#define SLOTS_MAX 512 /* that a List of the longest names still fits one message */
+
+struct slots {
+	struct list list; /* struct slot, oldest first */
+	unsigned int count;
+	struct reactor *control;
+	struct reactor *const *reactors;
+	unsigned int reactor_count;
+	const struct guest_env *env;
+	unsigned int out;                 /* ops and links that have not come back */
+	bool stopping;                    /* no guest is created any more */
+	void (*changed)(struct slots *s); /* while stopping: something came to its end */
+};
+
+struct slot {
+	char name[GUEST_NAME_MAX + 1];
+	struct slots *slots;
+	struct list link;
+	struct guest *guest; /* of `home`; changes only while no call is out and there is no VMM */
+	unsigned int home;
+	unsigned int refs; /* GuestLifecycle objects, calls in progress */
+	unsigned int ops;  /* out at home */
+	unsigned int runs; /* Runs among them: pending */
+	bool launched;     /* the guest is the daemon's; the slot stays as a record of its end */
+	bool abandoned;    /* a Stop is on its way since the last client went */
+
+	/* Mirror of the guest's state, exact whenever no Create or Stop is out. */
+	bool made;              /* there is a VMM */
+	unsigned int in_motion; /* Creates and Stops out */
+	uint8_t cpus;           /* of the last Create */
+	uint64_t memory_bytes;
+
+	struct slot_op *moving; /* a Create that waits for the old VMM's end on another reactor */
+	struct list waiting;    /* struct slot_op, behind it */
+};
+
+enum slot_op_kind {
+	SLOT_CREATE,
+	SLOT_RUN,
+	SLOT_STOP,
+	SLOT_BIND,
+	SLOT_SERIAL,
+	SLOT_SNAPSHOT,
+	SLOT_FREE,
+};
+
+/* Somebody of a connection who holds the VMM's Guest interface. Heap; freed by itself once it is
+ * told of the end or let go, whichever comes last. */
+struct guest_link {
+	struct guest_watch watch;                /* home reactor */
+	struct reactor_msg gone_msg, unbind_msg; /* to control; to home and back */
+	struct reactor *home, *control;
+	enum status epitaph;
+	struct slots *slots;
+	struct slot *slot; /* valid while it is bound */
+	void *holder;      /* struct object; NULL: nobody any more */
+	void (*gone)(struct guest_link *l, enum status epitaph); /* tells the holder, if any */
+	unsigned int uses;                                       /* ops out that look at it */
+	bool unbinding, over;
+};
+
+#define SNAPSHOT_DEVICES_MAX 80
+
+/* What a guest's home reactor knows of it at one moment. */
+struct guest_snapshot {
+	char name[GUEST_NAME_MAX + 1];
+	enum guest_status status;
+	unsigned int home;
+	uint64_t uptime_ns;
+	uint8_t cpus;
+	uint64_t memory_bytes, resident_bytes;
+	uint64_t exits, kicks, irqs;
+	uint64_t exit_reasons[VCPU_EXIT_REASONS];
+	uint64_t serial_in_bytes, serial_out_bytes, serial_dropped_bytes;
+	uint64_t serial_kept_bytes;
+	uint32_t mailbox_depth;                    /* exits posted and not handled, all vCPUs */
+	const char *devices[SNAPSHOT_DEVICES_MAX]; /* class names, constants */
+	unsigned int device_count;
+	enum guest_error stop_error;
+	char stop_detail[DIAG_TEXT_MAX];
+	enum machine_end end;
+};
+
+/* One call on its way to a home reactor and back. */
+struct slot_op {
+	struct reactor_msg msg;
+	struct list link; /* slot->waiting */
+	struct slots *slots;
+	struct slot *slot; /* NULL: SLOT_FREE */
+	struct guest *guest;
+	enum slot_op_kind kind;
+	void (*done)(struct slot_op *op); /* control reactor; the op is freed afterwards */
+	void *ctx;
+
+	struct guest_call call; /* home */
+	struct guest_config config;
+	struct guest_link *holder_link; /* SLOT_BIND, SLOT_SERIAL */
+
+	/* Results. */
+	enum guest_error err;
+	char *detail;                    /* NULL, or text for people */
+	int fd;                          /* SLOT_SERIAL: the client's; the taker sets it to -1 */
+	struct guest_snapshot *snapshot; /* the taker sets it to NULL; NULL: out of memory */
+};
+
+void slots_init(struct slots *s, struct reactor *control, struct reactor *const *reactors,
+	unsigned int reactor_count, const struct guest_env *env);
+/* slots_stop: stops every guest; slots go as soon as nobody holds them. Nobody creates guests any
+ * more. slots_quiet: no VMM is left and no call is out. slots_empty: nothing at all is left. */
+void slots_stop(struct slots *s);
+bool slots_quiet(const struct slots *s);
+bool slots_empty(const struct slots *s);
+
+/* slot_find: NULL if there is none. slot_open: made if there is none; NULL: out of memory, or
+ * SLOTS_MAX names are in use; counted as with slot_ref.
+ * slot_unref: a guest that was not launched ends with the last. */
+struct slot *slot_find(struct slots *s, const char *name);
+struct slot *slot_open(struct slots *s, const char *name);
+void slot_ref(struct slot *slot);
+void slot_unref(struct slot *slot);
+
+/* slot_started: the manager's "started": STARTING, RUNNING or STOPPING. */
+bool slot_started(const struct slot *slot);
+
+/* Each takes one call to the guest's home; `done` gets the result in op->err and op->detail, never
+ * from inside. False: out of memory, `done` is not called.
+ * slot_create: takes the config over in any case. slot_bind: takes the link over in any case; it is
+ * bound if op->err is GUEST_OK, else freed.
+ * slot_serial: a descriptor for the holder of the link. slot_snapshot: all that is known. */
+typedef void (*slot_done)(struct slot_op *op);
+bool slot_create(struct slot *slot, struct guest_config *config, slot_done done, void *ctx);
+bool slot_run(struct slot *slot, slot_done done, void *ctx);
+bool slot_stop(struct slot *slot, slot_done done, void *ctx);
+bool slot_bind(struct slot *slot, struct guest_link *l, slot_done done, void *ctx);
+bool slot_serial(struct guest_link *l, slot_done done, void *ctx);
+bool slot_snapshot(struct slot *slot, slot_done done, void *ctx);
+
+/* guest_link_new: not bound yet. NULL: out of memory. guest_link_drop: the holder of
+ * one that was bound lets go. guest_link_discard: it was never given to slot_bind. */
+struct guest_link *guest_link_new(
+	struct slot *slot, void (*gone)(struct guest_link *, enum status));
+void guest_link_drop(struct guest_link *l);
+void guest_link_discard(struct guest_link *l);
+
+/* --- private to slot*.c --- */
+struct slot_op *slot_op_new(struct slot *slot, enum slot_op_kind kind, slot_done done, void *ctx);
+void slot_op_submit(struct slot_op *op);
+void slot_op_post(struct slot_op *op);
+void slot_op_free(struct slot_op *op);
+void slot_settle(struct slot *slot);
+void slots_told(struct slots *s);
+void guest_link_put(struct guest_link *l);
+
+/* snapshot_take: home reactor (rpc/snapshot.c). */
+void snapshot_take(struct guest_snapshot *to, const struct guest *g);
+
+#endif
