@@ -57,7 +57,8 @@ update_lists() {
 # package_version NAME: prints the version that `apt-get download` would take; fails if unknown.
 package_version() {
 	local uri
-	uri=$(apt --print-uris download "$1" 2>/dev/null) || return 1
+	# In an empty folder: apt-get names nothing that it finds downloaded where it runs.
+	uri=$(cd "$SCRATCH" && apt --print-uris download "$1" 2>/dev/null) || return 1
 	uri=${uri#*\' "$1"_}
 	uri=${uri%%_*}
 	[[ $uri ]] || return 1
