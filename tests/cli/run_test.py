@@ -157,6 +157,18 @@ class Guest(unittest.TestCase):
         self.assertEqual(result.returncode, 0)
         self.assertIn("reboot", result.stderr)
 
+    def test_sixty_four_cpus(self):
+        result = run("--builtin", "--cpus", "64", "--memory", "128M", "--cmdline", "run=smp;halt")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("cpu 63: APIC ID 63", result.stdout)
+        self.assertIn("VERDICT smp ok", result.stdout)
+
+    def test_memory_above_four_gib(self):
+        result = run("--builtin", "--memory", "6G", "--cmdline", "run=mem 65536;halt")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("0x000100000000-", result.stdout)
+        self.assertIn("VERDICT mem ok", result.stdout)
+
     def test_signals_end_it(self):
         for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             process = subprocess.Popen([RINGVISOR, "run", "--builtin"], stdin=subprocess.PIPE,
