@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One poll loop with a buffer each way; a side that does not take its bytes only stops its own. */
+#include "rpc/ringctl/relay.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "rpc/ringctl/tty.h"
+
+/* As much as a pipe that polls writable takes without blocking (PIPE_BUF). */
+#define CHUNK 4096
+
+struct buffer {
+	char bytes[CHUNK + 1];
+	size_t at, len;
+};
+
+struct relay {
+	int stream;
+	bool escapes, input_open;
+	struct tty_escape escape;
+	struct buffer to_guest, to_person;
+};
+
+enum { INPUT, OUTPUT, STREAM, DAEMON, FDS };
+
+enum step { GO_ON = -1 }; /* or an enum relay_end */
+
+static bool empty(const struct buffer *b)
+{
+	return b->at == b->len;
+}
+
+/* A descriptor that is not waited for is -1: poll passes it over. */
+static void relay_prepare(const struct relay *r, struct pollfd *p, int daemon_fd)
+{
+	bool read_input = r->input_open && empty(&r->to_guest);
+
+	p[INPUT] = (struct pollfd){.fd = read_input ? STDIN_FILENO : -1, .events = POLLIN};
+	p[OUTPUT] =
+		(struct pollfd){.fd = empty(&r->to_person) ? -1 : STDOUT_FILENO, .events = POLLOUT};
+	p[STREAM] = (struct pollfd){.fd = r->stream};
+	if (empty(&r->to_person))
+		p[STREAM].events |= POLLIN;
+	if (!empty(&r->to_guest))
+		p[STREAM].events |= POLLOUT;
+	if (!p[STREAM].events)
+		p[STREAM].fd = -1;
+	p[DAEMON] = (struct pollfd){.fd = daemon_fd, .events = POLLRDHUP};
+}
+
+static int relay_read_input(struct relay *r)
+{
+	char typed[CHUNK];
+	ssize_t n = read(STDIN_FILENO, typed, sizeof(typed));
+	bool leave = false;
+
+	if (n < 0 && (errno == EINTR || errno == EAGAIN))
+		return GO_ON;
+	if (n <= 0) {
+		r->input_open = false;
+		return GO_ON;
+	}
+	r->to_guest.at = 0;
+	if (r->escapes) {
+		leave = tty_escape_feed(&r->escape, typed, n, r->to_guest.bytes, &r->to_guest.len);
+	} else {
+		r->to_guest.len = n;
+		for (ssize_t i = 0; i < n; i++)
+			r->to_guest.bytes[i] = typed[i];
+	}
+	return leave ? RELAY_LEFT : GO_ON;
+}
+
+static int relay_write_output(struct relay *r)
+{
+	struct buffer *b = &r->to_person;
+	ssize_t n = write(STDOUT_FILENO, b->bytes + b->at, b->len - b->at);
+
+	if (n < 0)
+		return errno == EINTR || errno == EAGAIN ? GO_ON : RELAY_OUTPUT_FAILED;
+	b->at += n;
+	return GO_ON;
+}
+
+static int relay_read_stream(struct relay *r)
+{
+	ssize_t n = recv(r->stream, r->to_person.bytes, CHUNK, MSG_DONTWAIT);
+
+	if (n < 0 && (errno == EINTR || errno == EAGAIN))
+		return GO_ON;
+	if (n <= 0)
+		return RELAY_STREAM_ENDED;
+	r->to_person.at = 0;
+	r->to_person.len = n;
+	return GO_ON;
+}
+
+/* A stream that takes nothing any more is found out by reading it to its end. */
+static void relay_write_stream(struct relay *r)
+{
+	struct buffer *b = &r->to_guest;
+	ssize_t n = send(r->stream, b->bytes + b->at, b->len - b->at, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+	if (n >= 0)
+		b->at += n;
+	else if (errno != EINTR && errno != EAGAIN)
+		b->at = b->len;
+}
+
+static int relay_step(struct relay *r, const struct pollfd *p)
+{
+	int end = GO_ON;
+
+	if (p[OUTPUT].revents)
+		end = relay_write_output(r);
+	if (end == GO_ON && (p[STREAM].revents & POLLOUT))
+		relay_write_stream(r);
+	if (end == GO_ON && p[INPUT].revents)
+		end = relay_read_input(r);
+	if (end == GO_ON && p[STREAM].revents && empty(&r->to_person))
+		end = relay_read_stream(r);
+	/* The stream ends with the daemon; what it still holds comes first. */
+	if (end == GO_ON && p[DAEMON].revents && !(p[STREAM].revents & POLLIN) &&
+		empty(&r->to_person))
+		end = RELAY_DAEMON_GONE;
+	return end;
+}
+
+enum relay_end relay_run(int stream_fd, int daemon_fd, bool escapes)
+{
+	struct relay r = {.stream = stream_fd, .escapes = escapes, .input_open = true};
+	struct pollfd p[FDS];
+	int end = GO_ON;
+
+	while (end == GO_ON) {
+		relay_prepare(&r, p, daemon_fd);
+		if (poll(p, FDS, -1) < 0 && errno != EINTR)
+			return RELAY_OUTPUT_FAILED;
+		end = relay_step(&r, p);
+	}
+	/* What was typed before the escape still goes out, as far as it is taken. */
+	if (end == RELAY_LEFT && !empty(&r.to_guest))
+		relay_write_stream(&r);
+	return end;
+}

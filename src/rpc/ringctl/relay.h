@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Bytes both ways between standard input and output and a guest's stream. */
+#ifndef RINGCTL_RELAY_H
+#define RINGCTL_RELAY_H
+
+#include <stdbool.h>
+
+enum relay_end {
+	RELAY_LEFT,          /* the person left with Ctrl-A x */
+	RELAY_STREAM_ENDED,  /* the guest, or the daemon with it */
+	RELAY_DAEMON_GONE,   /* `daemon_fd` hung up */
+	RELAY_OUTPUT_FAILED, /* standard output takes no more */
+};
+
+/* relay_run: until one of the ends above. `escapes`: Ctrl-A is looked for in the input. The end of
+ * the input alone does not end it: what the guest still says is shown. Neither descriptor is
+ * closed; what had come from the guest is printed before the return. */
+enum relay_end relay_run(int stream_fd, int daemon_fd, bool escapes);
+
+#endif
