@@ -124,6 +124,10 @@ enum guest_error config_check(
 /* config_listeners_clash: true if two vsock_listeners have one port. */
 bool config_listeners_clash(const struct guest_config *c);
 
+/* config_check_field: only those rules of one field that hold whatever the other fields are: for
+ * readers that know where the field stood. 0 or -EINVAL with the text. */
+int config_check_field(struct guest_config *c, enum config_ordinal ordinal, struct diag *d);
+
 /* config_field_name: the wire's name of a field ("guest_memory"); NULL for an ordinal that has
  * none. The JSON key is the same with '-' for '_'. */
 const char *config_field_name(unsigned int ordinal);
@@ -140,8 +144,9 @@ int config_parse_size(const char *text, uint64_t *bytes, struct diag *d);
 
 /* config_load_json: sets the fields that the JSON object has (kebab-case keys, sizes as strings
  * with a unit or numbers) on an initialised config. Unknown keys are errors that name the nearest
- * known key; every error has file, line and column. -EINVAL, -errno of reading. config_parse_json:
- * the same from memory; `name` stands for the file's. */
+ * known key; what config_check_field refuses is refused here; every error has file, line and
+ * column. -EINVAL, -errno of reading. config_parse_json: the same from memory; `name` stands for
+ * the file's. */
 int config_load_json(struct guest_config *c, const char *path, struct diag *d);
 int config_parse_json(struct guest_config *c, const char *name, const char *text, size_t len_bytes,
 	struct diag *d);

@@ -2,6 +2,7 @@
 /* The rules of a guest's configuration: one table, a row a rule, judged in the table's order.
  *
  * Each message says field, value, limit and remedy, for a person who has only this line. */
+#include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
@@ -26,6 +27,7 @@ struct rule {
 	size_t value; /* offset of the value that the check reads, if it is a general one */
 	uint64_t min, max;
 	enum guest_error error; /* GUEST_OK stands for GUEST_BAD_CONFIG */
+	bool alone;             /* judges the field by itself, whatever the others are */
 };
 
 /* What a rule looks at. */
@@ -502,43 +504,44 @@ static int home_core_exists(const struct judge *j)
 	{                                                                                          \
 		.ordinal = ordinal_, .check = check_, __VA_ARGS__                                  \
 	}
-#define AT(field) .value = offsetof(struct guest_config, field)
+#define ALONE(ordinal_, ...) RULE(ordinal_, __VA_ARGS__, .alone = true)
+#define AT(field)            .value = offsetof(struct guest_config, field)
 
 /* BAD_CONFIG by ordinals, each field's own shape before whether the device exists; then what is a
  * device's failure to start, in the order of devices: the later error never hides the earlier. */
 static const struct rule rules[] = {
 	RULE(CONFIG_KERNEL_TYPE, must_be_given),
-	RULE(CONFIG_KERNEL_TYPE, kernel_type_is_known),
+	ALONE(CONFIG_KERNEL_TYPE, kernel_type_is_known),
 	RULE(CONFIG_KERNEL, kernel_fits_type),
-	RULE(CONFIG_KERNEL, file_is_valid, AT(kernel)),
-	RULE(CONFIG_RAMDISK, file_is_valid, AT(ramdisk)),
-	RULE(CONFIG_DTB_OVERLAY, dtb_overlay_is_absent),
-	RULE(CONFIG_CMDLINE, cmdline_fits),
+	ALONE(CONFIG_KERNEL, file_is_valid, AT(kernel)),
+	ALONE(CONFIG_RAMDISK, file_is_valid, AT(ramdisk)),
+	ALONE(CONFIG_DTB_OVERLAY, dtb_overlay_is_absent),
+	ALONE(CONFIG_CMDLINE, cmdline_fits),
 	RULE(CONFIG_CMDLINE_ADD, cmdline_fits_joined),
 	RULE(CONFIG_CPUS, must_be_given),
-	RULE(CONFIG_CPUS, cpus_in_range, .min = 1, .max = 64),
+	ALONE(CONFIG_CPUS, cpus_in_range, .min = 1, .max = 64),
 	RULE(CONFIG_GUEST_MEMORY, must_be_given),
-	RULE(CONFIG_GUEST_MEMORY, memory_in_range, .min = GMEM_MIN_BYTES, .max = GMEM_MAX_BYTES),
-	RULE(CONFIG_BLOCK_DEVICES, count_in_range, AT(block_count), .max = CONFIG_DEVICES_MAX),
-	RULE(CONFIG_BLOCK_DEVICES, blocks_have_ids),
-	RULE(CONFIG_BLOCK_DEVICES, blocks_have_kinds),
-	RULE(CONFIG_BLOCK_DEVICES, blocks_have_files),
+	ALONE(CONFIG_GUEST_MEMORY, memory_in_range, .min = GMEM_MIN_BYTES, .max = GMEM_MAX_BYTES),
+	ALONE(CONFIG_BLOCK_DEVICES, count_in_range, AT(block_count), .max = CONFIG_DEVICES_MAX),
+	ALONE(CONFIG_BLOCK_DEVICES, blocks_have_ids),
+	ALONE(CONFIG_BLOCK_DEVICES, blocks_have_kinds),
+	ALONE(CONFIG_BLOCK_DEVICES, blocks_have_files),
 	RULE(CONFIG_BLOCK_DEVICES, devices_are_built, AT(block_count)),
-	RULE(CONFIG_NET_DEVICES, count_in_range, AT(net_count), .max = CONFIG_DEVICES_MAX),
-	RULE(CONFIG_NET_DEVICES, nets_have_macs),
-	RULE(CONFIG_NET_DEVICES, nets_have_taps),
+	ALONE(CONFIG_NET_DEVICES, count_in_range, AT(net_count), .max = CONFIG_DEVICES_MAX),
+	ALONE(CONFIG_NET_DEVICES, nets_have_macs),
+	ALONE(CONFIG_NET_DEVICES, nets_have_taps),
 	RULE(CONFIG_NET_DEVICES, devices_are_built, AT(net_count)),
-	RULE(CONFIG_WAYLAND, not_offered, AT(wayland)),
-	RULE(CONFIG_MAGMA, not_offered, AT(magma)),
+	ALONE(CONFIG_WAYLAND, not_offered, AT(wayland)),
+	ALONE(CONFIG_MAGMA, not_offered, AT(magma)),
 	RULE(CONFIG_DEFAULT_NET, device_is_built, AT(default_net)),
 	RULE(CONFIG_BALLOON, device_is_built, AT(balloon)),
 	RULE(CONFIG_CONSOLE, device_is_built, AT(console)),
-	RULE(CONFIG_GPU, not_offered, AT(gpu)),
+	ALONE(CONFIG_GPU, not_offered, AT(gpu)),
 	RULE(CONFIG_RNG, device_is_built, AT(rng)),
 	RULE(CONFIG_VSOCK, device_is_built, AT(vsock)),
-	RULE(CONFIG_SOUND, not_offered, AT(sound)),
-	RULE(CONFIG_SOUND_INPUT, not_offered, AT(sound_input)),
-	RULE(CONFIG_VSOCK_LISTENERS, count_in_range, AT(listener_count),
+	ALONE(CONFIG_SOUND, not_offered, AT(sound)),
+	ALONE(CONFIG_SOUND_INPUT, not_offered, AT(sound_input)),
+	ALONE(CONFIG_VSOCK_LISTENERS, count_in_range, AT(listener_count),
 		.max = CONFIG_LISTENERS_MAX),
 	RULE(CONFIG_VSOCK_LISTENERS, listeners_have_vsock),
 	RULE(CONFIG_MEM, device_is_built, AT(mem)),
@@ -549,7 +552,7 @@ static const struct rule rules[] = {
 	RULE(CONFIG_MEM_REGION_SIZE, mem_size_is_whole, AT(mem_region_size)),
 	RULE(CONFIG_MEM_REGION_ALIGNMENT, mem_size_has_mem),
 	RULE(CONFIG_MEM_REGION_ALIGNMENT, mem_size_is_whole, AT(mem_region_alignment)),
-	RULE(CONFIG_GUEST_CID, u32_in_range, AT(guest_cid), .min = 3, .max = 0xfffffffe),
+	ALONE(CONFIG_GUEST_CID, u32_in_range, AT(guest_cid), .min = 3, .max = 0xfffffffe),
 	RULE(CONFIG_VSOCK_UDS_PATH, uds_path_is_valid),
 	RULE(CONFIG_VSOCK_UDS_PATH, uds_path_has_vsock),
 	RULE(CONFIG_HOME_CORE, home_core_exists),
@@ -557,6 +560,17 @@ static const struct rule rules[] = {
 	RULE(CONFIG_BLOCK_DEVICES, no_qcow_is_written, .error = GUEST_DEVICE_START_FAILURE),
 	RULE(CONFIG_VSOCK_LISTENERS, listener_ports_differ, .error = GUEST_DEVICE_START_FAILURE),
 };
+
+int config_check_field(struct guest_config *c, enum config_ordinal ordinal, struct diag *d)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(rules); i++) {
+		struct judge j = {.rule = &rules[i], .c = c, .d = d};
+
+		if (rules[i].alone && rules[i].ordinal == ordinal && rules[i].check(&j))
+			return -EINVAL;
+	}
+	return 0;
+}
 
 enum guest_error config_check(
 	struct guest_config *c, const struct config_limits *limits, struct diag *d)

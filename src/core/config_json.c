@@ -109,8 +109,21 @@ static int required_are_there(
 	return 0;
 }
 
-/* Fills the struct at `to` from the object's members; *given (may be NULL) gets the bits of the
- * ordinals. Members come in the text's order: jansson keeps it. */
+/* One member, at the path; of the configuration itself it is judged at once, as its place is known.
+ */
+static int read_member(
+	struct load *l, const struct member *m, const json_t *value, void *to, bool top)
+{
+	int err = m->read(l, value, (char *)to + m->offset);
+
+	if (err || !top)
+		return err;
+	err = config_check_field(to, m->ordinal, l->d);
+	return err ? fail_here(l, AT_VALUE, err) : 0;
+}
+
+/* Fills the struct at `to` from the object's members; `given` gets the bits of the ordinals and is
+ * NULL but for the configuration itself. Members come in the text's order: jansson keeps it. */
 static int read_members(struct load *l, const struct member *members, size_t count,
 	const json_t *object, void *to, uint64_t *given)
 {
@@ -127,13 +140,13 @@ static int read_members(struct load *l, const struct member *members, size_t cou
 		const struct member *m = member_find(members, count, key);
 
 		path_push(l, n++);
-		err = m ? m->read(l, value, (char *)to + m->offset)
+		if (m && given)
+			*given |= CONFIG_BIT(m->ordinal);
+		err = m ? read_member(l, m, value, to, given != NULL)
 			: unknown_key(l, members, count, key);
 		if (err)
 			return err;
 		path_pop(l);
-		if (given)
-			*given |= CONFIG_BIT(m->ordinal);
 	}
 	return required_are_there(l, members, count, object);
 }

@@ -62,7 +62,7 @@ Test(config_json, reads_scalars)
 {
 	must_parse("{\"kernel-type\": \"linux\", \"kernel\": \"/k\", \"ramdisk\": \"/r\","
 		   "\"cmdline\": \"a \\\"b\\\"\", \"cpus\": 64, \"guest-memory\": \"3G\","
-		   "\"virtio-rng\": true, \"virtio-console\": false, \"guest-cid\": 4294967295,"
+		   "\"virtio-rng\": true, \"virtio-console\": false, \"guest-cid\": 4294967294,"
 		   "\"virtio-mem-block-size\": 4096, \"home-core\": 1}");
 	cr_assert_eq(config.kernel_type, KERNEL_LINUX);
 	cr_assert_str_eq(config.kernel.path, "/k");
@@ -73,7 +73,7 @@ Test(config_json, reads_scalars)
 	cr_assert_eq(config.guest_memory, 3ULL << 30);
 	cr_assert(config.rng);
 	cr_assert_not(config.console);
-	cr_assert_eq(config.guest_cid, UINT32_MAX);
+	cr_assert_eq(config.guest_cid, 0xfffffffe);
 	cr_assert_eq(config.mem_block_size, 4096);
 	cr_assert_eq(config.home_core, 1);
 	cr_assert_eq(config.given,
@@ -199,6 +199,19 @@ Test(config_json, missing_members_are_placed_at_their_object)
 		"2:3", "\"path\" is missing");
 	must_fail("{\"net-devices\": [{\"tap\": \"c\"}]}", "1:18", "\"mac\" is missing");
 	must_fail("{\"vsock-listeners\": [{\"port\": 1}]}", "1:22", "\"acceptor-id\" is missing");
+}
+
+Test(config_json, values_that_no_guest_can_have_are_placed)
+{
+	must_fail("{\"cpus\":\n 65}", "2:2", "1 to 64");
+	must_fail("{\"guest-memory\": \"1k\"}", "1:18", "guest_memory is 1024");
+	must_fail("{\"kernel-type\": \"zircon\"}", "1:17", "not built yet");
+	must_fail("{\"dtb-overlay\": \"/d\"}", "1:17", "x86-64");
+	must_fail("{\"gpu\": true}", "1:9", "not offered");
+	must_fail("{\"guest-cid\": 2}", "1:15", "3 to");
+	must_fail("{\"block-devices\": [{\"id\": \"\", \"path\": \"b\"}]}", "1:19", "1 to 20");
+	must_fail("{\"net-devices\": [{\"mac\": \"01:00:00:00:00:00\", \"tap\": \"t\"}]}", "1:17",
+		"multicast");
 }
 
 Test(config_json, duplicate_keys_are_refused)

@@ -38,8 +38,8 @@ struct command {
 	enum ctl_exit (*run)(struct ctl *ctl, int argc, char **argv);
 };
 
-/* All there are; ends with a name of NULL. */
-extern const struct command ctl_commands[];
+/* All there are; ends with NULL. */
+extern const struct command *const ctl_commands[];
 
 extern const struct command launch_command, stop_command, attach_command, list_command,
 	info_command, top_command, metrics_command, version_command;

@@ -4,6 +4,7 @@
 #define RINGCTL_GUEST_ARGS_H
 
 #include "core/config.h"
+#include "ringvisor/client.h"
 #include "rpc/ringctl/options.h"
 
 #define GUEST_ARGS_LIST_MAX 64
@@ -24,10 +25,10 @@ struct guest_args {
 /* For options_parse, over a zeroed struct guest_args. */
 extern const struct option_spec guest_args_options[];
 
-/* guest_args_apply: reads the file, if any, into `c` (initialised) and puts the options on top.
- * With neither file nor kernel it is the embedded guest; without a file, one CPU and 256 MiB unless
- * told otherwise. Paths become absolute, as the daemon has its own working directory. 0 or -errno
- * with the text in `d`. */
-int guest_args_apply(const struct guest_args *a, struct guest_config *c, struct diag *d);
+/* guest_args_config: reads the file, if any, and puts the options on top. With neither file nor
+ * kernel it is the embedded guest; without a file, one CPU and 256 MiB unless told otherwise. Paths
+ * become absolute, as the daemon has its own working directory. What is wrong by itself is found
+ * here, before any daemon is asked. The caller's, or NULL with the text in `d`. */
+struct rv_config *guest_args_config(const struct guest_args *a, struct diag *d);
 
 #endif

@@ -145,8 +145,8 @@ static void print_help(const struct command *c)
 		printf("Usage: ringctl [OPTION]... COMMAND [ARGUMENT]...\n"
 		       "Starts, stops and watches the guests of a ringvisor "
 		       "daemon.\n\nCommands:\n");
-		for (c = ctl_commands; c->name; c++)
-			printf("  %-10s %s\n", c->name, c->summary);
+		for (size_t i = 0; ctl_commands[i]; i++)
+			printf("  %-10s %s\n", ctl_commands[i]->name, ctl_commands[i]->summary);
 		printf("\nOptions of every command:\n");
 		print_options(global_options);
 		printf("\nExit status: 0 success, 1 failure, 2 usage, 3 no such guest or not "

@@ -101,14 +101,6 @@ const char *output_time(uint64_t time_ns, char text[OUTPUT_TEXT])
 	return text;
 }
 
-const char *output_status(uint32_t status)
-{
-	static const char *const names[] = {"unknown", "not-started", "starting", "running",
-		"stopping", "stopped", "vmm-unexpected-termination"};
-
-	return status < ARRAY_SIZE(names) ? names[status] : names[0];
-}
-
 void table_init(struct table *t, unsigned int columns, unsigned int right)
 {
 	CHECK(columns <= TABLE_COLUMNS_MAX);

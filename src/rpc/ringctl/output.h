@@ -33,9 +33,6 @@ enum ctl_exit output_flush(const struct ctl *ctl);
 const char *output_size(uint64_t bytes, char text[OUTPUT_TEXT]);
 const char *output_time(uint64_t time_ns, char text[OUTPUT_TEXT]);
 
-/* output_status: the name of a guest's status ("running") by its number in the protocol. */
-const char *output_status(uint32_t status);
-
 /* A table: the first row is its head. Cells are added one by one; each row has `columns` of them.
  * Columns in `right` (a bit each) are aligned right. */
 #define TABLE_COLUMNS_MAX 16

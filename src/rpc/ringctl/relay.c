@@ -19,6 +19,7 @@ struct buffer {
 
 struct relay {
 	int stream;
+	const struct relay_daemon *daemon; /* NULL: gone */
 	bool escapes, input_open;
 	struct tty_escape escape;
 	struct buffer to_guest, to_person;
@@ -34,7 +35,7 @@ static bool empty(const struct buffer *b)
 }
 
 /* A descriptor that is not waited for is -1: poll passes it over. */
-static void relay_prepare(const struct relay *r, struct pollfd *p, int daemon_fd)
+static void relay_prepare(const struct relay *r, struct pollfd *p)
 {
 	bool read_input = r->input_open && empty(&r->to_guest);
 
@@ -48,7 +49,7 @@ static void relay_prepare(const struct relay *r, struct pollfd *p, int daemon_fd
 		p[STREAM].events |= POLLOUT;
 	if (!p[STREAM].events)
 		p[STREAM].fd = -1;
-	p[DAEMON] = (struct pollfd){.fd = daemon_fd, .events = POLLRDHUP};
+	p[DAEMON] = (struct pollfd){.fd = r->daemon ? r->daemon->fd : -1, .events = POLLIN};
 }
 
 static int relay_read_input(struct relay *r)
@@ -122,22 +123,24 @@ static int relay_step(struct relay *r, const struct pollfd *p)
 		end = relay_read_input(r);
 	if (end == GO_ON && p[STREAM].revents && empty(&r->to_person))
 		end = relay_read_stream(r);
+	if (p[DAEMON].revents && r->daemon && !r->daemon->alive(r->daemon->ctx))
+		r->daemon = NULL;
 	/* The stream ends with the daemon; what it still holds comes first. */
-	if (end == GO_ON && p[DAEMON].revents && !(p[STREAM].revents & POLLIN) &&
-		empty(&r->to_person))
+	if (end == GO_ON && !r->daemon && !(p[STREAM].revents & POLLIN) && empty(&r->to_person))
 		end = RELAY_DAEMON_GONE;
 	return end;
 }
 
-enum relay_end relay_run(int stream_fd, int daemon_fd, bool escapes)
+enum relay_end relay_run(int stream_fd, const struct relay_daemon *daemon, bool escapes)
 {
-	struct relay r = {.stream = stream_fd, .escapes = escapes, .input_open = true};
+	struct relay r = {
+		.stream = stream_fd, .daemon = daemon, .escapes = escapes, .input_open = true};
 	struct pollfd p[FDS];
 	int end = GO_ON;
 
 	while (end == GO_ON) {
-		relay_prepare(&r, p, daemon_fd);
-		if (poll(p, FDS, -1) < 0 && errno != EINTR)
+		relay_prepare(&r, p);
+		if (poll(p, FDS, r.daemon ? -1 : 0) < 0 && errno != EINTR)
 			return RELAY_OUTPUT_FAILED;
 		end = relay_step(&r, p);
 	}

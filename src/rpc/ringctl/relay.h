@@ -8,13 +8,20 @@
 enum relay_end {
 	RELAY_LEFT,          /* the person left with Ctrl-A x */
 	RELAY_STREAM_ENDED,  /* the guest, or the daemon with it */
-	RELAY_DAEMON_GONE,   /* `daemon_fd` hung up */
+	RELAY_DAEMON_GONE,   /* as `daemon` says */
 	RELAY_OUTPUT_FAILED, /* standard output takes no more */
+};
+
+/* The connection to the daemon: when `fd` polls readable, `alive` is asked. */
+struct relay_daemon {
+	int fd;
+	bool (*alive)(void *ctx);
+	void *ctx;
 };
 
 /* relay_run: until one of the ends above. `escapes`: Ctrl-A is looked for in the input. The end of
  * the input alone does not end it: what the guest still says is shown. Neither descriptor is
  * closed; what had come from the guest is printed before the return. */
-enum relay_end relay_run(int stream_fd, int daemon_fd, bool escapes);
+enum relay_end relay_run(int stream_fd, const struct relay_daemon *daemon, bool escapes);
 
 #endif

@@ -29,26 +29,44 @@ static void on_signal(int number)
 	raise(number);
 }
 
+/* Everything that puts the terminal back is in place before it is changed. */
+static bool tty_set(const struct termios *t)
+{
+	static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGABRT};
+	struct sigaction action = {.sa_handler = on_signal};
+
+	sigemptyset(&action.sa_mask);
+	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
+		sigaction(signals[i], &action, NULL);
+	atexit(tty_restore);
+	raw = 1;
+	if (tcsetattr(STDIN_FILENO, TCSANOW, t) < 0) {
+		raw = 0;
+		return false;
+	}
+	return true;
+}
+
 bool tty_make_raw(void)
 {
-	static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGABRT, SIGPIPE};
-	struct sigaction action = {.sa_handler = on_signal};
 	struct termios t;
 
 	if (tcgetattr(STDIN_FILENO, &saved) < 0)
 		return false;
 	t = saved;
 	cfmakeraw(&t);
-	sigemptyset(&action.sa_mask);
-	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
-		sigaction(signals[i], &action, NULL);
-	atexit(tty_restore);
-	raw = 1;
-	if (tcsetattr(STDIN_FILENO, TCSANOW, &t) < 0) {
-		raw = 0;
+	return tty_set(&t);
+}
+
+bool tty_make_cbreak(void)
+{
+	struct termios t;
+
+	if (tcgetattr(STDIN_FILENO, &saved) < 0)
 		return false;
-	}
-	return true;
+	t = saved;
+	t.c_lflag &= ~(ICANON | ECHO);
+	return tty_set(&t);
 }
 
 bool tty_escape_feed(struct tty_escape *e, const char *in, size_t len, char *out, size_t *out_len)

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A program on a pseudo-terminal, for tests of what it does with one."""
+import errno
+import fcntl
+import os
+import pty
+import select
+import signal
+import subprocess
+import termios
+import time
+
+
+class Terminal:
+    """with Terminal([program, …]) as t: t.expect(b"…"), t.type(b"…"), t.settings(), t.wait()"""
+
+    def __init__(self, command, env=None):
+        self.master, self.slave = pty.openpty()
+        self.output = b""
+        environment = {**os.environ, "TERM": "xterm", **(env or {})}
+        environment.pop("NO_COLOR", None)
+        self.process = subprocess.Popen(
+            command, stdin=self.slave, stdout=self.slave, stderr=self.slave, env=environment,
+            preexec_fn=self._become_leader)
+
+    def _become_leader(self):
+        os.setsid()
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        os.close(self.master)
+        os.close(self.slave)
+
+    def type(self, data):
+        os.write(self.master, data)
+
+    def read(self, timeout):
+        """What is there within the time; False at the end."""
+        if not select.select([self.master], [], [], max(timeout, 0))[0]:
+            return
+        try:
+            self.output += os.read(self.master, 65536)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+
+    def expect(self, text, timeout=10):
+        """Reads until `text` has been printed; forgets all up to there."""
+        deadline = time.monotonic() + timeout
+        while text not in self.output:
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{text!r} did not come; got {self.output!r}")
+            self.read(0.1)
+        at = self.output.index(text) + len(text)
+        before, self.output = self.output[:at], self.output[at:]
+        return before
+
+    def settings(self):
+        return termios.tcgetattr(self.slave)
+
+    def is_raw(self):
+        return not self.settings()[3] & (termios.ICANON | termios.ECHO)
+
+    def send_signal(self, number):
+        self.process.send_signal(number)
+
+    def wait(self, timeout=10):
+        """The exit status; negative if a signal ended it."""
+        deadline = time.monotonic() + timeout
+        while self.process.poll() is None:
+            if time.monotonic() > deadline:
+                raise AssertionError(f"it does not end; printed {self.output!r}")
+            self.read(0.02)
+        self.read(0)
+        return self.process.returncode
+
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
