@@ -14,7 +14,7 @@ import tempfile
 import threading
 import unittest
 
-RINGCTL, SOURCE = sys.argv[1:3]
+RINGCTL, SOURCE = map(os.path.abspath, sys.argv[1:3])
 sys.path.insert(0, os.path.join(SOURCE, "tests", "support"))
 # pylint: disable=wrong-import-position
 import terminal
@@ -324,12 +324,11 @@ class GuestTest(RingctlTest):
     def test_top_on_a_terminal(self):
         self.launch("web-1")
         with terminal.Terminal(self.command("top", "-i", "0.1")) as term:
-            before = term.settings()
             term.expect(b"web-1")
             term.expect(b"\x1b[2J")
             term.type(b"q")
             self.assertEqual(term.wait(), OK)
-            self.assertEqual(term.settings(), before)
+            self.assertEqual(term.settings(), term.before)
 
     def test_metrics(self):
         out, _ = self.run_ctl("metrics")
@@ -374,7 +373,6 @@ class AttachTest(RingctlTest):
     def test_typing_and_leaving(self):
         self.launch("web")
         with self.attach("web") as term:
-            before = term.settings()
             term.expect(b"fake guest")
             self.assertTrue(term.is_raw())
             term.type(b"a\r")
@@ -389,18 +387,17 @@ class AttachTest(RingctlTest):
             term.type(b"x")
             self.assertEqual(term.wait(), OK)
             term.expect(b"detached")
-            self.assertEqual(term.settings(), before)
+            self.assertEqual(term.settings(), term.before)
         self.assertEqual(self.daemon.guests["web"]["guest_status"], 3)
 
     def test_guest_ends(self):
         self.launch("web")
         with self.attach("web") as term:
-            before = term.settings()
             term.expect(b"fake guest")
             term.type(b"halt")
             self.assertEqual(term.wait(), OK)
             term.expect(b"the guest has ended")
-            self.assertEqual(term.settings(), before)
+            self.assertEqual(term.settings(), term.before)
 
     def test_guest_fails(self):
         self.launch("web")
@@ -413,22 +410,20 @@ class AttachTest(RingctlTest):
     def test_daemon_dies(self):
         self.launch("web")
         with self.attach("web") as term:
-            before = term.settings()
             term.expect(b"fake guest")
             self.daemon.die()
             self.assertEqual(term.wait(), UNREACHABLE)
-            self.assertEqual(term.settings(), before)
+            self.assertEqual(term.settings(), term.before)
 
     def test_signals_restore_the_terminal(self):
         self.launch("web")
         for number in terminal.SIGNALS:
             with self.subTest(number), self.attach("web") as term:
-                before = term.settings()
                 term.expect(b"fake guest")
                 self.assertTrue(term.is_raw())
                 term.send_signal(number)
                 self.assertEqual(term.wait(), -number)
-                self.assertEqual(term.settings(), before)
+                self.assertEqual(term.settings(), term.before)
 
     def test_hang_up(self):
         self.launch("web")

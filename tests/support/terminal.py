@@ -17,6 +17,7 @@ class Terminal:
     def __init__(self, command, env=None):
         self.master, self.slave = pty.openpty()
         self.output = b""
+        self.before = self.settings()
         environment = {**os.environ, "TERM": "xterm", **(env or {})}
         environment.pop("NO_COLOR", None)
         self.process = subprocess.Popen(
