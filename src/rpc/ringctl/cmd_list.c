@@ -2,6 +2,7 @@
 /* ringctl list and ringctl info: which guests there are, and all about one. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "rpc/ringctl/options.h"
 #include "rpc/ringctl/output.h"
@@ -192,6 +193,36 @@ static void info_table_print(const char *name, const struct rv_guest_info *info)
 	table_print(&t, stdout, false);
 }
 
+/* The daemon calls any name that it does not know "not started"; a person has mistyped it. */
+static bool guest_is_listed(struct rv_client *client, const char *name)
+{
+	struct rv_guest_list *g = NULL;
+	bool listed = false;
+
+	if (rv_host_list(client, &g, SESSION_CALL_MS, NULL))
+		return true;
+	for (size_t i = 0; i < g->count; i++)
+		listed = listed || !strcmp(g->guests[i].name, name);
+	rv_free(g);
+	return listed;
+}
+
+static enum ctl_exit info_print(
+	struct ctl *ctl, struct rv_client *client, const struct rv_guest_info *info)
+{
+	const char *name = ctl->args[0];
+	char text[128];
+
+	if (info->status == RV_GUEST_NOT_STARTED && !guest_is_listed(client, name)) {
+		snprintf(text, sizeof(text), "there is no guest %.64s", name);
+		return output_error(ctl, "NOT_FOUND", CTL_NO_GUEST, text);
+	}
+	if (ctl->json)
+		return info_json(name, info);
+	info_table_print(name, info);
+	return output_flush(ctl);
+}
+
 static enum ctl_exit info_run(struct ctl *ctl, int argc, char **argv)
 {
 	struct rv_guest_info *info = NULL;
@@ -204,14 +235,10 @@ static enum ctl_exit info_run(struct ctl *ctl, int argc, char **argv)
 	client = session_open(ctl, &status);
 	if (!client)
 		return status;
-	if (rv_host_guest_info(client, ctl->args[0], &info, SESSION_CALL_MS, &error)) {
+	if (rv_host_guest_info(client, ctl->args[0], &info, SESSION_CALL_MS, &error))
 		status = session_fail(ctl, &error);
-	} else if (ctl->json) {
-		status = info_json(ctl->args[0], info);
-	} else {
-		info_table_print(ctl->args[0], info);
-		status = output_flush(ctl);
-	}
+	else
+		status = info_print(ctl, client, info);
 	rv_free(info);
 	rv_destroy(client);
 	return status;
