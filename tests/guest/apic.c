@@ -22,13 +22,14 @@ enum {
 	LAPIC_TIMER_DIVIDE = 0x3e0,
 };
 
-#define SVR_ENABLE  0x100
-#define LVT_MASKED  0x10000
-#define ICR_ASSERT  0x4000
-#define ICR_INIT    0x500
-#define ICR_STARTUP 0x600
-#define ICR_PENDING 0x1000
-#define DIVIDE_BY_1 0xb
+#define SVR_ENABLE   0x100
+#define LVT_MASKED   0x10000
+#define LVT_PERIODIC 0x20000
+#define ICR_ASSERT   0x4000
+#define ICR_INIT     0x500
+#define ICR_STARTUP  0x600
+#define ICR_PENDING  0x1000
+#define DIVIDE_BY_1  0xb
 
 enum {
 	IOAPIC_SELECT = 0x00,
@@ -108,6 +109,19 @@ uint32_t lapic_timer_measure(uint64_t tsc_ticks)
 	uint32_t after = lapic_read(LAPIC_TIMER_CURRENT);
 	lapic_write(LAPIC_TIMER_INITIAL, 0);
 	return before - after;
+}
+
+void lapic_timer_start(unsigned vector, uint32_t ticks)
+{
+	lapic_write(LAPIC_TIMER_DIVIDE, DIVIDE_BY_1);
+	lapic_write(LAPIC_LVT_TIMER, LVT_PERIODIC | vector);
+	lapic_write(LAPIC_TIMER_INITIAL, ticks);
+}
+
+void lapic_timer_stop(void)
+{
+	lapic_write(LAPIC_LVT_TIMER, LVT_MASKED);
+	lapic_write(LAPIC_TIMER_INITIAL, 0);
 }
 
 uint64_t msi_address(uint32_t apic_id)

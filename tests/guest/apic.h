@@ -25,6 +25,10 @@ void lapic_send_startup(uint32_t apic_id, uint32_t address);
 /* Ticks that the local APIC's timer takes in the time that the TSC takes `tsc_ticks`. */
 uint32_t lapic_timer_measure(uint64_t tsc_ticks);
 
+/* Raises `vector` on the calling CPU each time so many ticks of its timer have passed. */
+void lapic_timer_start(unsigned vector, uint32_t ticks);
+void lapic_timer_stop(void);
+
 /* MSI address and data that raise `vector` on a CPU, edge-triggered (for virtio's MSI-X tables). */
 uint64_t msi_address(uint32_t apic_id);
 uint32_t msi_data(uint8_t vector);

@@ -18,6 +18,7 @@
 #define MSR_KVM_SYSTEM_TIME   0x4b564d01
 #define CALIBRATION_TSC_TICKS 20000000
 #define LAPIC_TICKS_PER_MS    1000000UL
+#define TICK_MS               500
 
 /* struct pvclock_vcpu_time_info of KVM's documentation. */
 struct clock_page {
@@ -108,4 +109,18 @@ void clock_delay_us(uint64_t us)
 	uint64_t ticks = us * clock_tsc_khz() / 1000, start = rdtsc();
 	while (rdtsc() - start < ticks)
 		cpu_relax();
+}
+
+void clock_tick_start(void)
+{
+	static unsigned vector;
+	clock_tsc_khz(); /* it may use the timer */
+	if (!vector)
+		vector = irq_alloc();
+	lapic_timer_start(vector, TICK_MS * LAPIC_TICKS_PER_MS);
+}
+
+void clock_tick_stop(void)
+{
+	lapic_timer_stop();
 }

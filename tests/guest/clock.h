@@ -17,4 +17,9 @@ uint64_t clock_ns(uint64_t ticks);
 /* Spins for so many microseconds. */
 void clock_delay_us(uint64_t us);
 
+/* While it runs CPU 0 is interrupted twice a second, so that who sleeps can look at a time limit.
+ */
+void clock_tick_start(void);
+void clock_tick_stop(void);
+
 #endif

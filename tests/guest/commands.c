@@ -28,6 +28,18 @@ const struct command commands[] = {
 		.usage = "[mmio-exec|triple|ud]",
 		.summary = "execute where there is no memory, fault thrice, or trap",
 		.run = cmd_crash},
+	{.name = "pci", .usage = "", .summary = "PCI functions and their BARs", .run = cmd_pci},
+	{.name = "virtio", .usage = "", .summary = "virtio devices", .run = cmd_virtio},
+	{.name = "rng",
+		.usage = "[BYTES] [OPTION]...",
+		.summary = "draw random bytes; options: split|packed, poll|irq, indirect, noevent, "
+			   "queue=N",
+		.run = cmd_rng},
+	{.name = "console",
+		.usage = "send N|echo [N]|ping N SIZE|pingpong N SIZE|source BYTES [PATTERN]|"
+			 "sink BYTES [PATTERN] [OPTION]...",
+		.summary = "drive the virtio console; options as of rng, and buf=BYTES",
+		.run = cmd_console},
 };
 
 const unsigned command_count = ARRAY_SIZE(commands);

@@ -16,5 +16,9 @@ bool cmd_halt(const struct args *args);
 bool cmd_reboot(const struct args *args);
 bool cmd_crash(const struct args *args);
 bool cmd_power(const struct args *args);
+bool cmd_pci(const struct args *args);
+bool cmd_virtio(const struct args *args);
+bool cmd_rng(const struct args *args);
+bool cmd_console(const struct args *args);
 
 #endif

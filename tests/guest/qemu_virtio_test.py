@@ -1,0 +1,165 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The embedded guest's virtio driver against the devices of Debian's QEMU.
+
+usage: qemu_virtio_test.py GUEST_ELF
+
+So a fault that the driver and our devices might share is seen. Exit status 77 means skipped.
+"""
+
+import os
+import socket
+import struct
+import tempfile
+
+from qemu_test import Failed, Guest, KVM, TCG, TIMEOUT_S, run_cases
+
+PATTERN_PERIOD = 65536
+MASK64 = (1 << 64) - 1
+
+
+def splitmix64(state):
+    state = state + 0x9E3779B97F4A7C15 & MASK64
+    state = (state ^ state >> 30) * 0xBF58476D1CE4E5B9 & MASK64
+    state = (state ^ state >> 27) * 0x94D049BB133111EB & MASK64
+    return state ^ state >> 31
+
+
+PATTERNS = {
+    "count": bytes(i & 0xFF for i in range(PATTERN_PERIOD)),
+    "mix": struct.pack("<8192Q", *map(splitmix64, range(PATTERN_PERIOD // 8))),
+}
+
+
+def pattern(name, size):
+    return (PATTERNS[name] * (size // PATTERN_PERIOD + 1))[:size]
+
+
+class VirtioGuest(Guest):
+    """With an rng and a console, whose other end is self.console."""
+
+    def __init__(self, elf, accel, packed):
+        self.folder = tempfile.TemporaryDirectory()
+        path = os.path.join(self.folder.name, "console")
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(path)
+        listener.listen()
+        common = f"disable-legacy=on,packed={'on' if packed else 'off'}"
+        super().__init__(elf, accel, [
+            "-m", "64",
+            "-device", f"virtio-rng-pci,{common}",
+            "-device", f"virtio-serial-pci,max_ports=1,{common}",
+            "-chardev", f"socket,id=c,path={path}", "-device", "virtconsole,chardev=c",
+        ], machine="q35")
+        listener.settimeout(TIMEOUT_S)
+        with listener:
+            self.console, _ = listener.accept()
+        self.console.settimeout(TIMEOUT_S)
+
+    def __exit__(self, *exception):
+        super().__exit__(*exception)
+        self.console.close()
+        self.folder.cleanup()
+
+    def start(self, line):
+        """Types a command that talks to the console and waits until it is ready to."""
+        self.expect("> ")
+        self.type(line + "\r")
+        self.expect("console ready")
+
+    def receive(self, size):
+        data = b""
+        while len(data) < size:
+            part = self.console.recv(size - len(data))
+            if not part:
+                raise Failed(f"the console ended after {len(data)} of {size} bytes")
+            data += part
+        return data
+
+
+def devices_are_listed(guest):
+    guest.command("pci")
+    guest.expect("> ")
+    guest.type("virtio\r")
+    guest.expect(" rng type=4 ")
+    guest.expect(" console type=3 ")
+    guest.expect("VERDICT virtio ok")
+
+
+def rng_draws(guest, options):
+    guest.command("rng")
+    guest.command(f"rng 100000 poll {options}")
+    guest.command(f"rng 100000 irq {options}")
+    guest.command(f"rng 50000 indirect {options}")
+    guest.command(f"rng 50000 noevent queue=4 {options}")
+
+
+def console_streams(guest, options):
+    for more in ("poll buf=65536", "irq", "irq noevent buf=100", "indirect queue=16"):
+        # No more than the socket takes: a console of QEMU's drops what does not fit.
+        size = 5000 if "100" in more else 70001
+        guest.start(f"console source {size} {more} {options}")
+        if guest.receive(size) != pattern("mix", size):
+            raise Failed(f"source {more}: other bytes came")
+        guest.expect("VERDICT console ok")
+        guest.start(f"console sink {size} count {more} {options}")
+        guest.console.sendall(pattern("count", size))
+        guest.expect("VERDICT console ok")
+    guest.start(f"console send 100 {options}")
+    if guest.receive(100) != pattern("count", 100):
+        raise Failed("send: other bytes came")
+    guest.expect("VERDICT console ok")
+
+
+def console_echoes(guest, options):
+    guest.start(f"console echo {options}")
+    text = b"one\ntwo, not the\nend yet\nend\n"
+    guest.console.sendall(text)
+    if guest.receive(len(text)) != text:
+        raise Failed("the echo is not what was sent")
+    guest.expect("VERDICT console ok")
+    for mode in ("poll", "irq"):
+        guest.start(f"console pingpong 50 1000 {mode} {options}")
+        for i in range(50):
+            message = bytes([i]) * 1000
+            guest.console.sendall(message)
+            if guest.receive(1000) != message:
+                raise Failed(f"round {i} came back with other bytes")
+        guest.expect("VERDICT console ok")
+        guest.start(f"console ping 50 64 {mode} {options}")
+        for i in range(50):
+            guest.console.sendall(guest.receive(64))
+        guest.expect(" p99_ns=")
+        guest.expect("VERDICT console ok")
+
+
+def wrong_words_are_refused(guest):
+    for line in ("console", "console sink", "console send 5 nonsense", "console ping 5",
+                 "rng 0", "rng 5 nonsense"):
+        guest.expect("> ")
+        guest.type(line + "\r")
+        guest.expect(f"VERDICT {line.split()[0]} failed: ")
+
+
+def split(elf, accel):
+    with VirtioGuest(elf, accel, packed=False) as guest:
+        devices_are_listed(guest)
+        rng_draws(guest, "split")
+        console_streams(guest, "split")
+        console_echoes(guest, "split")
+        wrong_words_are_refused(guest)
+        guest.expect("> ")
+        guest.type("rng 5 packed\r")
+        guest.expect("VERDICT rng failed: the device does not offer packed rings")
+
+
+def packed(elf, accel):
+    with VirtioGuest(elf, accel, packed=True) as guest:
+        rng_draws(guest, "packed")
+        console_streams(guest, "packed")
+        console_echoes(guest, "packed")
+        rng_draws(guest, "split")  # from one to the other
+
+
+if __name__ == "__main__":
+    run_cases([(split, KVM), (packed, KVM), (split, TCG), (packed, TCG)])
