@@ -306,7 +306,7 @@ int frame_control_get(struct msghdr *msg, int fds[FRAME_FDS_MAX])
 void frame_control_put(
 	struct msghdr *msg, union frame_control *control, const int *fds, unsigned int count)
 {
-	struct cmsghdr *c = &control->align;
+	struct cmsghdr *c = (struct cmsghdr *)control->bytes;
 
 	CHECK(count <= FRAME_FDS_MAX);
 	msg->msg_control = count ? control : NULL;

@@ -109,8 +109,8 @@ int frame_reader_next(struct frame_reader *r, struct frame *f, struct diag *d);
  * caller's; count 0 clears it. */
 #define FRAME_CONTROL_BYTES CMSG_SPACE(sizeof(int) * FRAME_FDS_MAX)
 union frame_control {
-	struct cmsghdr align;
-	uint8_t bytes[FRAME_CONTROL_BYTES];
+	/* Not a member of that type: it ends in a flexible array, and this lies within structs. */
+	_Alignas(struct cmsghdr) uint8_t bytes[FRAME_CONTROL_BYTES];
 };
 int frame_control_get(struct msghdr *msg, int fds[FRAME_FDS_MAX]);
 void frame_control_put(
