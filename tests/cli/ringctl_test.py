@@ -114,6 +114,22 @@ class UsageTest(RingctlTest):
         self.assertEqual(done.returncode, FAILURE)
         self.assertIn(b"cannot write", done.stderr)
 
+    def test_closed_descriptors(self):
+        self.launch("web")
+        for closed, status in (("<&-", OK), (">&-", FAILURE), ("2>&-", OK)):
+            with self.subTest(closed):
+                done = subprocess.run(["sh", "-c", f'exec "$@" {closed}', "sh",
+                                       *self.command("list")], capture_output=True, timeout=60,
+                                      check=False)
+                self.assertEqual(done.returncode, status, done.stderr)
+
+    def test_a_reader_that_leaves(self):
+        for _ in range(3):
+            done = subprocess.run(["bash", "-c", '"$@" | true; exit "${PIPESTATUS[0]}"', "bash",
+                                   *self.command("top", "-n", "1000", "-i", "0.1")],
+                                  capture_output=True, timeout=60, check=False)
+            self.assertEqual((done.returncode, done.stderr), (128 + signal.SIGPIPE, b""))
+
     def test_hostile_texts_are_scrubbed(self):
         self.daemon.on[wire.GET_INFO] = lambda c, m: c.error(m, wire.STATUS, 1, "a\x1b[31mb\nc")
         _, err = self.run_ctl("info", "x", status=FAILURE)
@@ -433,7 +449,7 @@ class AttachTest(RingctlTest):
         process.stdout.close()
         process.stdin.write(b"more")
         process.stdin.flush()
-        self.assertEqual(process.wait(timeout=60), FAILURE)
+        self.assertEqual(process.wait(timeout=60), -signal.SIGPIPE)
         process.stdin.close()
 
     def test_much_output_and_input(self):
@@ -465,5 +481,4 @@ class AttachTest(RingctlTest):
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     unittest.main(argv=[sys.argv[0], *sys.argv[3:]])

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ringctl: the table of commands and the way to one of them. */
-#include <signal.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/check.h"
 #include "core/nearest.h"
@@ -45,14 +46,23 @@ static enum ctl_exit command_unknown(struct ctl *ctl, const char *name)
 		nearest_word(name, known, count));
 }
 
+/* A standard descriptor that is closed would become the connection to the daemon, and get what is
+ * meant for a person. What takes its place refuses reads or writes as a closed one does. */
+static void standard_descriptors_open(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0)
+			(void)!open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
+
 int main(int argc, char **argv)
 {
 	struct ctl ctl = {0};
 	enum ctl_exit status = CTL_OK;
-	int at = options_parse_global(&ctl, argc, argv, &status);
+	int at;
 
-	/* A reader that leaves is an error of the write, reported as one. */
-	signal(SIGPIPE, SIG_IGN);
+	standard_descriptors_open();
+	at = options_parse_global(&ctl, argc, argv, &status);
 	if (at < 0)
 		return status;
 	if (at == argc)

@@ -32,7 +32,7 @@ static void on_signal(int number)
 /* Everything that puts the terminal back is in place before it is changed. */
 static bool tty_set(const struct termios *t)
 {
-	static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGABRT};
+	static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGABRT, SIGPIPE};
 	struct sigaction action = {.sa_handler = on_signal};
 
 	sigemptyset(&action.sa_mask);
