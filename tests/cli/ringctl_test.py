@@ -174,6 +174,16 @@ class UsageTest(RingctlTest):
             self.assertIn(option, manual)
 
 
+    def test_the_manual_names_every_key(self):
+        path = os.path.join(SOURCE, "docs", "man", "ringvisor-config.5")
+        with open(path, encoding="utf-8") as file:
+            manual = file.read().replace("\\-", "-")
+        for field in wire.CONFIG_FIELDS:
+            self.assertRegex(manual, rf"(?m)^\.\w+ .*\b{field.replace('_', '-')}\b")
+        example = manual.split(".nf\n")[1].split(".fi\n")[0]
+        self.launch("example", "--config", self.write("example.json", example))
+
+
 class LaunchTest(RingctlTest):
     def test_embedded_guest_by_default(self):
         config = self.launch("tiny")
