@@ -10,6 +10,7 @@
 #include "core/config.h"
 #include "core/list.h"
 
+struct console_controller;
 struct device;
 struct machine;
 
@@ -34,6 +35,9 @@ struct device_class {
 	void (*stop)(struct device *dev);
 	/* Frees it. Nothing is in flight. Helper thread. */
 	void (*destroy)(struct device *dev);
+
+	/* What control calls can ask of it (controllers.h). NULL: it is no such device. */
+	const struct console_controller *console;
 };
 
 /* Embedded in the device. */

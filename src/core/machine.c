@@ -320,3 +320,14 @@ struct device *machine_find(struct machine *m, const struct device_class *class)
 	}
 	return NULL;
 }
+
+struct device *machine_console(struct machine *m)
+{
+	list_for_each (l, &m->devices) {
+		struct device *dev = list_entry(l, struct device, link);
+
+		if (dev->class->console)
+			return dev;
+	}
+	return NULL;
+}

@@ -102,8 +102,10 @@ void machine_drain(struct machine *m);
 /* machine_exits: all vCPUs' exits so far. */
 uint64_t machine_exits(const struct machine *m);
 
-/* machine_find: the first device of this class, or NULL. */
+/* machine_find: the first device of this class, or NULL. machine_console: the one that is a
+ * console. */
 struct device *machine_find(struct machine *m, const struct device_class *class);
+struct device *machine_console(struct machine *m);
 
 /* --- private to machine*.c --- */
 enum guest_error machine_io_init(struct machine *m, struct diag *d);

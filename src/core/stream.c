@@ -3,11 +3,9 @@
 #include "core/stream.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "core/check.h"
 
@@ -85,8 +83,7 @@ void stream_init(struct stream *s, struct reactor *home,
 	s->home = home;
 	s->input = input;
 	s->ctx = ctx;
-	s->in = s->out = IO_FILE_NONE;
-	s->client_end = -1;
+	s->end = ENDPOINT_NONE;
 	s->write_op.done = stream_written;
 	s->read_op.done = stream_got;
 	reactor_task_init(&s->flush_task, stream_flush_task);
@@ -98,18 +95,18 @@ static void stream_flush(struct stream *s)
 	uint32_t at = s->kept_tail % STREAM_KEPT_BYTES;
 	uint32_t len = kept_bytes(s);
 
-	if (s->out.fd < 0 || s->write_op.in_flight || !len || s->out_broken)
+	if (s->end.out.fd < 0 || s->write_op.in_flight || !len || s->out_broken)
 		return;
 	if (len > STREAM_KEPT_BYTES - at)
 		len = STREAM_KEPT_BYTES - at;
-	io_write(s->home, &s->write_op, &s->out, s->kept + at, len, (uint64_t)-1);
+	endpoint_write(&s->end, s->home, &s->write_op, s->kept + at, len);
 }
 
 static void stream_read(struct stream *s)
 {
-	if (s->in.fd < 0 || s->read_op.in_flight || s->in_ended || s->closing)
+	if (s->end.in.fd < 0 || s->read_op.in_flight || s->in_ended || s->closing)
 		return;
-	io_read(s->home, &s->read_op, &s->in, s->in_data, sizeof(s->in_data), (uint64_t)-1);
+	io_read(s->home, &s->read_op, &s->end.in, s->in_data, sizeof(s->in_data), (uint64_t)-1);
 }
 
 void stream_input_ready(struct stream *s)
@@ -124,38 +121,17 @@ void stream_input_ready(struct stream *s)
 
 int stream_client(struct stream *s, struct diag *d)
 {
-	int pair[2], fd;
+	int fd = endpoint_client(&s->end, s->home, d);
 
-	if (s->client_end < 0) {
-		if (s->out.fd >= 0)
-			return diag_fail(d, -EBUSY, "the stream is connected to a file already");
-		if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-			return diag_errno(d, -errno, "making a socket pair for a stream");
-		fd = fcntl(pair[0], F_DUPFD_CLOEXEC, 0);
-		if (fd < 0) {
-			fd = diag_errno(d, -errno, "duplicating a stream's descriptor");
-			close(pair[0]);
-			close(pair[1]);
-			return fd;
-		}
-		io_file_open(s->home, &s->out, pair[0]);
-		io_file_open(s->home, &s->in, fd);
-		s->client_end = pair[1];
-		stream_flush(s);
-		stream_read(s);
-	}
-	fd = fcntl(s->client_end, F_DUPFD_CLOEXEC, 0);
-	return fd < 0 ? diag_errno(d, -errno, "duplicating a stream's descriptor") : fd;
+	stream_flush(s);
+	stream_read(s);
+	return fd;
 }
 
 void stream_open_files(struct stream *s, int in, int out)
 {
-	CHECK(s->out.fd < 0);
 	s->linger = true;
-	if (in >= 0)
-		io_file_open(s->home, &s->in, in);
-	if (out >= 0)
-		io_file_open(s->home, &s->out, out);
+	endpoint_open_files(&s->end, s->home, in, out);
 	stream_flush(s);
 	stream_read(s);
 }
@@ -192,14 +168,14 @@ void stream_write(struct stream *s, const void *data, uint32_t len_bytes)
 /* What fits the socket now; the reader finds it there after our end is closed. */
 static void stream_last_words(struct stream *s)
 {
-	while (kept_bytes(s) && s->client_end >= 0) {
+	while (kept_bytes(s) && s->end.client_end >= 0) {
 		uint32_t at = s->kept_tail % STREAM_KEPT_BYTES;
 		uint32_t len = kept_bytes(s);
 		ssize_t n;
 
 		if (len > STREAM_KEPT_BYTES - at)
 			len = STREAM_KEPT_BYTES - at;
-		n = send(s->out.fd, s->kept + at, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+		n = send(s->end.out.fd, s->kept + at, len, MSG_DONTWAIT | MSG_NOSIGNAL);
 		if (n <= 0)
 			break;
 		s->kept_tail += (uint32_t)n;
@@ -220,11 +196,7 @@ static void stream_finish_close(struct stream *s)
 		return;
 	reactor_timer_stop(s->home, &s->linger_timer);
 	stream_last_words(s);
-	io_file_close(s->home, &s->in);
-	io_file_close(s->home, &s->out);
-	if (s->client_end >= 0)
-		close(s->client_end);
-	s->client_end = -1;
+	endpoint_close(&s->end, s->home);
 	free(s->kept);
 	s->kept = NULL;
 	s->linger_timer.fire = stream_closed_msg;

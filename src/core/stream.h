@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "core/diag.h"
+#include "core/endpoint.h"
 #include "core/io_op.h"
 #include "core/reactor.h"
 
@@ -22,9 +23,8 @@ struct stream {
 	uint32_t (*input)(void *ctx, const uint8_t *data, uint32_t len_bytes);
 	void *ctx;
 
-	struct io_file in, out; /* our end; IO_FILE_NONE until opened */
-	int client_end;         /* the other end, of which each client gets a duplicate; -1: none */
-	bool linger;            /* stream_close waits a little for a slow reader */
+	struct endpoint end;
+	bool linger; /* stream_close waits a little for a slow reader */
 
 	uint8_t *kept; /* ring of output; allocated with the first byte */
 	uint32_t kept_head, kept_tail;

@@ -4,7 +4,12 @@
 
 #include <stddef.h>
 
+#include "virtio/console.h"
+#include "virtio/rng.h"
+
 static const struct device_class *const classes[] = {
+	&console_class,
+	&rng_class,
 	NULL,
 };
 

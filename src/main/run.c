@@ -8,10 +8,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "core/check.h"
+#include "core/controllers.h"
 #include "main/terminal.h"
 
 /* Main thread, which is the reactor's. */
@@ -80,15 +82,26 @@ static void run_button(void *ctx)
 		power_press_button(&r->guest->machine->power);
 }
 
+static void run_resize_console(struct run *r);
+
+static void run_take_signal(struct run *r, int signal)
+{
+	if (signal == SIGWINCH) {
+		run_resize_console(r);
+		return;
+	}
+	if (!r->signal)
+		r->signal = signal;
+	run_quit(r);
+}
+
 static void run_signalled(struct io_op *op, int res, uint32_t flags)
 {
 	struct run *r = container_of(op, struct run, signal_op);
 
 	(void)flags;
 	if (res == (int)sizeof(r->signal_info)) {
-		if (!r->signal)
-			r->signal = (int)r->signal_info.ssi_signo;
-		run_quit(r);
+		run_take_signal(r, (int)r->signal_info.ssi_signo);
 	}
 	if (r->over || res == -ECANCELED)
 		return;
@@ -105,6 +118,7 @@ static int run_catch_signals(struct run *r, struct diag *d)
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGHUP);
 	sigaddset(&set, SIGQUIT);
+	sigaddset(&set, SIGWINCH);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	fd = signalfd(-1, &set, SFD_CLOEXEC);
@@ -136,33 +150,66 @@ static void run_ended(struct guest_call *call, enum guest_error err, const char 
 	run_over(r, EXIT_OK);
 }
 
-static int run_open_serial(struct run *r, struct stream *serial, struct diag *d)
+/* The terminal, or whatever standard input and output are. */
+static int run_open_stdio(struct run *r, const char *option, int *in, int *out, struct diag *d)
 {
-	const char *where = r->options.serial;
-	int in = -1, out;
+	*out = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0);
+	if (*out < 0)
+		return diag_errno(d, -errno, "%s: standard output", option);
+	if (!isatty(STDIN_FILENO)) {
+		*in = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0); /* closed: no input */
+		return 0;
+	}
+	*in = terminal_start(&r->terminal, r->reactor, run_quit, run_button, r);
+	if (*in >= 0)
+		return 0;
+	close(*out);
+	return diag_errno(d, *in, "%s: the terminal", option);
+}
 
+/* The descriptors for `where`; both -1 for "none". */
+static int run_open(
+	struct run *r, const char *option, const char *where, int *in, int *out, struct diag *d)
+{
+	*in = *out = -1;
 	if (!strcmp(where, "none"))
 		return 0;
-	if (strcmp(where, "stdio")) {
-		out = open(where, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0644);
-		if (out < 0)
-			return diag_errno(d, -errno, "--serial: %s", where);
-		stream_open_files(serial, -1, out);
-		return 0;
-	}
-	out = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0);
-	if (out < 0)
-		return diag_errno(d, -errno, "--serial: standard output");
-	if (isatty(STDIN_FILENO)) {
-		in = terminal_start(&r->terminal, r->reactor, run_quit, run_button, r);
-		if (in < 0) {
-			close(out);
-			return diag_errno(d, in, "--serial: the terminal");
-		}
-	} else {
-		in = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0); /* closed: a guest without input */
-	}
-	stream_open_files(serial, in, out);
+	if (!strcmp(where, "stdio"))
+		return run_open_stdio(r, option, in, out, d);
+	*out = open(where, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0644);
+	return *out < 0 ? diag_errno(d, -errno, "%s: %s", option, where) : 0;
+}
+
+static int run_open_serial(struct run *r, struct diag *d)
+{
+	int in, out, err = run_open(r, "--serial", r->options.serial, &in, &out, d);
+
+	if (!err && out >= 0)
+		stream_open_files(&r->guest->machine->serial, in, out);
+	return err;
+}
+
+/* The console's window is the terminal. */
+static void run_resize_console(struct run *r)
+{
+	struct machine *m = r->guest->machine;
+	struct device *dev = m ? machine_console(m) : NULL;
+	struct winsize size;
+
+	if (dev && !strcmp(r->options.console, "stdio") && !ioctl(STDOUT_FILENO, TIOCGWINSZ, &size))
+		dev->class->console->resize(dev, size.ws_col, size.ws_row);
+}
+
+static int run_open_console(struct run *r, struct diag *d)
+{
+	struct device *dev = machine_console(r->guest->machine);
+	int in, out, err = run_open(r, "--console", r->options.console, &in, &out, d);
+
+	if (err || out < 0)
+		return err;
+	CHECK(dev); /* choose_terminal has asked for one */
+	dev->class->console->open_files(dev, in, out);
+	run_resize_console(r);
 	return 0;
 }
 
@@ -178,7 +225,7 @@ static void run_created(struct guest_call *call, enum guest_error err, const cha
 	}
 	if (r->quitting)
 		return run_over(r, r->signal ? 128 + r->signal : EXIT_OK);
-	if (run_open_serial(r, &r->guest->machine->serial, &d)) {
+	if (run_open_serial(r, &d) || run_open_console(r, &d)) {
 		complain("%s", d.text);
 		r->quitting = r->stop_pending = true;
 		guest_stop(r->guest, &r->stop);

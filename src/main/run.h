@@ -8,8 +8,9 @@
 struct run_options {
 	struct guest_config config;
 	bool builtin, kernel;
-	const char *serial; /* "stdio", "none" or a path */
-	int core;           /* -1: any */
+	/* "stdio", "none" or a path; at most one has the terminal. */
+	const char *serial, *console;
+	int core; /* -1: any */
 	unsigned int poll_us;
 	bool huge_pages;
 };

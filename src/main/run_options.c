@@ -13,7 +13,7 @@
 static const char usage[] =
 	"Usage: ringvisor run --builtin [OPTION]...\n"
 	"       ringvisor run --kernel FILE [OPTION]...\n"
-	"Runs one guest in the foreground, its serial port on this terminal.\n"
+	"Runs one guest in the foreground, its serial port or console on this terminal.\n"
 	"\n"
 	"What to boot:\n"
 	"  --builtin         the small guest that is built in: a shell to look around with\n"
@@ -27,6 +27,12 @@ static const char usage[] =
 	"  --memory SIZE     memory, with k, M or G (default 256M)\n"
 	"  --cpus N          virtual CPUs, 1 to 64 (default 1)\n"
 	"  --serial WHERE    the serial port: stdio (default), none, or a file to write to\n"
+	"  --console WHERE   a virtio console (hvc0): stdio (the serial port is then off unless "
+	"you "
+	"say\n"
+	"                    where it goes), none (default), or a file to write to\n"
+	"  --virtio-console on|off, --virtio-rng on|off\n"
+	"                    devices of the guest (default off; --console switches its device on)\n"
 	"  --huge-pages      back the memory with 2 MiB pages where the host allows it\n"
 	"  --cores LIST      CPU of the host for the event loop, such as 1 (default: any)\n"
 	"  --poll-us N       poll so long before sleeping while there is traffic (default 0)\n"
@@ -44,7 +50,9 @@ static const char usage[] =
 	"Examples:\n"
 	"  ringvisor run --builtin\n"
 	"  ringvisor run --kernel vmlinuz --initrd initrd.gz --cmdline console=ttyS0 --memory 1G "
-	"--cpus 2\n";
+	"--cpus 2\n"
+	"  ringvisor run --kernel vmlinuz --initrd initrd.gz --cmdline console=hvc0 --console "
+	"stdio\n";
 
 enum {
 	OPT_BUILTIN = 256,
@@ -55,6 +63,9 @@ enum {
 	OPT_MEMORY,
 	OPT_CPUS,
 	OPT_SERIAL,
+	OPT_CONSOLE,
+	OPT_VIRTIO_CONSOLE,
+	OPT_VIRTIO_RNG,
 	OPT_CORES,
 	OPT_POLL,
 	OPT_HUGE_PAGES
@@ -69,6 +80,9 @@ static const struct option options[] = {
 	{"memory", required_argument, NULL, OPT_MEMORY},
 	{"cpus", required_argument, NULL, OPT_CPUS},
 	{"serial", required_argument, NULL, OPT_SERIAL},
+	{"console", required_argument, NULL, OPT_CONSOLE},
+	{"virtio-console", required_argument, NULL, OPT_VIRTIO_CONSOLE},
+	{"virtio-rng", required_argument, NULL, OPT_VIRTIO_RNG},
 	{"cores", required_argument, NULL, OPT_CORES},
 	{"poll-us", required_argument, NULL, OPT_POLL},
 	{"huge-pages", no_argument, NULL, OPT_HUGE_PAGES},
@@ -94,6 +108,24 @@ static int apply_cpus(struct guest_config *c, const char *text, struct diag *d)
 	c->cpus = (uint8_t)n;
 	c->given |= CONFIG_BIT(CONFIG_CPUS);
 	return 0;
+}
+
+/* A device of the guest that is there or not. */
+static int apply_switch(struct guest_config *c, const char *option, enum config_ordinal field,
+	bool *to, const char *text, struct diag *d)
+{
+	if (strcmp(text, "on") && strcmp(text, "off"))
+		return diag_fail(d, -EINVAL, "%s: \"%s\" is neither on nor off", option, text);
+	*to = !strcmp(text, "on");
+	c->given |= CONFIG_BIT(field);
+	return 0;
+}
+
+static int apply_device(struct guest_config *c, int opt, const char *value, struct diag *d)
+{
+	if (opt == OPT_VIRTIO_CONSOLE)
+		return apply_switch(c, "--virtio-console", CONFIG_CONSOLE, &c->console, value, d);
+	return apply_switch(c, "--virtio-rng", CONFIG_RNG, &c->rng, value, d);
 }
 
 static int apply(struct run_options *o, int opt, const char *value, struct diag *d)
@@ -125,6 +157,12 @@ static int apply(struct run_options *o, int opt, const char *value, struct diag 
 	case OPT_SERIAL:
 		o->serial = value;
 		return 0;
+	case OPT_CONSOLE:
+		o->console = value;
+		return 0;
+	case OPT_VIRTIO_CONSOLE:
+	case OPT_VIRTIO_RNG:
+		return apply_device(c, opt, value, d);
 	case OPT_CORES:
 		err = parse_cores(value, &o->core, 1, d);
 		return err < 0 ? err : 0;
@@ -179,11 +217,35 @@ static int choose_kernel(struct run_options *o, struct diag *d)
 	return 0;
 }
 
+/* Who has the terminal: the serial port, unless the console is put there. */
+static int choose_terminal(struct run_options *o, struct diag *d)
+{
+	struct guest_config *c = &o->config;
+	bool console = o->console && strcmp(o->console, "none");
+
+	if (console && (c->given & CONFIG_BIT(CONFIG_CONSOLE)) && !c->console)
+		return diag_fail(d, -EINVAL,
+			"--console %s needs the console, which is switched off", o->console);
+	if (console) {
+		c->console = true;
+		c->given |= CONFIG_BIT(CONFIG_CONSOLE);
+	}
+	if (!o->console)
+		o->console = "none";
+	if (!o->serial)
+		o->serial = strcmp(o->console, "stdio") ? "stdio" : "none";
+	if (!strcmp(o->serial, "stdio") && !strcmp(o->console, "stdio"))
+		return diag_fail(d, -EINVAL,
+			"only one of --serial and --console can be stdio; give the other none or a "
+			"file");
+	return 0;
+}
+
 int run_options_parse(struct run_options *o, int argc, char **argv, struct diag *d)
 {
 	int err;
 
-	*o = (struct run_options){.core = -1, .serial = "stdio"};
+	*o = (struct run_options){.core = -1};
 	config_init(&o->config);
 	err = apply_all(o, argc, argv, true, d);
 	if (!err && !(o->config.given & CONFIG_BIT(CONFIG_GUEST_MEMORY))) {
@@ -198,6 +260,8 @@ int run_options_parse(struct run_options *o, int argc, char **argv, struct diag 
 		err = apply_all(o, argc, argv, false, d);
 	if (!err)
 		err = choose_kernel(o, d);
+	if (!err)
+		err = choose_terminal(o, d);
 	return err;
 }
 

@@ -30,6 +30,7 @@ struct virtio_env {
 	const struct gmem *mem;
 	struct pci_bus *pci;
 	struct reactor *reactor; /* NULL until attached */
+	uint64_t *kicks, *irqs;  /* the machine's figures; NULL: nobody counts */
 };
 
 #endif

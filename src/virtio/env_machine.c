@@ -53,7 +53,12 @@ static const struct virtio_host_ops machine_ops = {
 
 void virtio_env_init(struct virtio_env *env, struct machine *m)
 {
-	*env = (struct virtio_env){.ops = &machine_ops, .ctx = m, .mem = &m->mem, .pci = &m->pci};
+	*env = (struct virtio_env){.ops = &machine_ops,
+		.ctx = m,
+		.mem = &m->mem,
+		.pci = &m->pci,
+		.kicks = &m->counts.kicks,
+		.irqs = &m->counts.irqs};
 }
 
 void virtio_env_attach(struct virtio_env *env, struct machine *m)

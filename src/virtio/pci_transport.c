@@ -34,13 +34,20 @@ enum { PCI_CFG_BAR = 4, PCI_CFG_OFFSET = 8, PCI_CFG_LENGTH = 12, PCI_CFG_DATA = 
 
 /* --- the BAR --- */
 
+static void count_kick(struct virtio_pci *p)
+{
+	p->kicks_seen++;
+	if (p->dev->env->kicks)
+		++*p->dev->env->kicks;
+}
+
 static void kick_write(struct virtio_pci *p, uint64_t offset)
 {
 	uint64_t q = offset / VIRTIO_PCI_NOTIFY_STEP;
 
 	if (offset % VIRTIO_PCI_NOTIFY_STEP || q >= p->dev->queue_count)
 		return;
-	p->kicks_seen++;
+	count_kick(p);
 	virtio_queue_kick(&p->dev->queues[q]);
 }
 
@@ -170,7 +177,7 @@ static void kick_done(struct io_op *op, int res, uint32_t cqe_flags)
 		kick_poll(k);
 	if (res < 0)
 		return;
-	p->kicks_seen++;
+	count_kick(p);
 	if (env->ops->drain)
 		env->ops->drain(env->ctx);
 	virtio_queue_kick(&p->dev->queues[k - p->kicks]);
@@ -181,6 +188,8 @@ static void kick_done(struct io_op *op, int res, uint32_t cqe_flags)
 static void interrupt(struct virtio_pci *p, unsigned int vector_index, uint8_t isr)
 {
 	p->interrupts++;
+	if (p->dev->env->irqs)
+		++*p->dev->env->irqs;
 	if (p->msix.enabled) {
 		msix_raise(&p->msix, p->vectors[vector_index]);
 		return;

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Our end of a byte stream: a socket pair or files. */
+#include "core/endpoint.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "core/check.h"
+
+static int duplicate(int fd, struct diag *d)
+{
+	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+
+	return copy < 0 ? diag_errno(d, -errno, "duplicating a stream's descriptor") : copy;
+}
+
+static int endpoint_pair(struct endpoint *e, struct reactor *r, struct diag *d)
+{
+	int pair[2], in;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return diag_errno(d, -errno, "making a socket pair for a stream");
+	/* Two descriptors, because files come as two as well. */
+	in = duplicate(pair[0], d);
+	if (in < 0) {
+		close(pair[0]);
+		close(pair[1]);
+		return in;
+	}
+	io_file_open(r, &e->out, pair[0]);
+	io_file_open(r, &e->in, in);
+	e->client_end = pair[1];
+	return 0;
+}
+
+int endpoint_client(struct endpoint *e, struct reactor *r, struct diag *d)
+{
+	int err;
+
+	if (e->client_end < 0) {
+		if (endpoint_is_open(e))
+			return diag_fail(d, -EBUSY, "the stream is connected to a file already");
+		err = endpoint_pair(e, r, d);
+		if (err)
+			return err;
+	}
+	return duplicate(e->client_end, d);
+}
+
+void endpoint_open_files(struct endpoint *e, struct reactor *r, int in, int out)
+{
+	CHECK(!endpoint_is_open(e));
+	if (in >= 0)
+		io_file_open(r, &e->in, in);
+	if (out >= 0)
+		io_file_open(r, &e->out, out);
+}
+
+void endpoint_close(struct endpoint *e, struct reactor *r)
+{
+	io_file_close(r, &e->in);
+	io_file_close(r, &e->out);
+	if (e->client_end >= 0)
+		close(e->client_end);
+	e->client_end = -1;
+}
+
+void endpoint_writev(struct endpoint *e, struct reactor *r, struct io_op *op,
+	const struct iovec *iov, unsigned int count)
+{
+	if (e->client_end < 0) {
+		io_writev(r, op, &e->out, iov, count, (uint64_t)-1);
+		return;
+	}
+	e->msg = (struct msghdr){.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = count};
+	io_sendmsg(r, op, &e->out, &e->msg, 0);
+}
+
+void endpoint_write(struct endpoint *e, struct reactor *r, struct io_op *op, const void *data,
+	uint32_t len_bytes)
+{
+	e->one = (struct iovec){(void *)(uintptr_t)data, len_bytes};
+	endpoint_writev(e, r, op, &e->one, 1);
+}
