@@ -23,12 +23,13 @@ static uint32_t kept_bytes(const struct stream *s)
 static void stream_written(struct io_op *op, int res, uint32_t flags)
 {
 	struct stream *s = container_of(op, struct stream, write_op);
+	bool old = stream_end_let_go(s->home, &s->end.old_out);
 
 	(void)flags;
 	if (res > 0) {
 		s->kept_tail += (uint32_t)res;
 		s->bytes_out += (uint64_t)res;
-	} else if (res != -EINTR && res != -EAGAIN && res != -ECANCELED) {
+	} else if (!old && res != -EINTR && res != -EAGAIN && res != -ECANCELED) {
 		/* Nobody will ever read: what comes from now on is dropped and counted. */
 		s->out_broken = true;
 		s->dropped_bytes += kept_bytes(s);
@@ -43,13 +44,14 @@ static void stream_written(struct io_op *op, int res, uint32_t flags)
 static void stream_got(struct io_op *op, int res, uint32_t flags)
 {
 	struct stream *s = container_of(op, struct stream, read_op);
+	bool old = stream_end_let_go(s->home, &s->end.old_in);
 
 	(void)flags;
 	if (s->closing) {
 		stream_finish_close(s);
 		return;
 	}
-	if (res == -EINTR || res == -EAGAIN) {
+	if ((res <= 0 && old) || res == -EINTR || res == -EAGAIN) {
 		stream_read(s);
 		return;
 	}
@@ -83,7 +85,7 @@ void stream_init(struct stream *s, struct reactor *home,
 	s->home = home;
 	s->input = input;
 	s->ctx = ctx;
-	s->end = ENDPOINT_NONE;
+	s->end = STREAM_END_NONE;
 	s->write_op.done = stream_written;
 	s->read_op.done = stream_got;
 	reactor_task_init(&s->flush_task, stream_flush_task);
@@ -99,7 +101,7 @@ static void stream_flush(struct stream *s)
 		return;
 	if (len > STREAM_KEPT_BYTES - at)
 		len = STREAM_KEPT_BYTES - at;
-	endpoint_write(&s->end, s->home, &s->write_op, s->kept + at, len);
+	stream_end_write(&s->end, s->home, &s->write_op, s->kept + at, len);
 }
 
 static void stream_read(struct stream *s)
@@ -119,10 +121,26 @@ void stream_input_ready(struct stream *s)
 		stream_read(s);
 }
 
+/* The clients' end was shut down by one of them, and there is a new pair. */
+static void stream_renew(struct stream *s)
+{
+	s->in_ended = s->out_broken = false;
+	if (s->read_op.in_flight)
+		io_cancel(s->home, &s->read_op);
+	else
+		stream_end_let_go(s->home, &s->end.old_in);
+	if (s->write_op.in_flight)
+		io_cancel(s->home, &s->write_op);
+	else
+		stream_end_let_go(s->home, &s->end.old_out);
+}
+
 int stream_client(struct stream *s, struct diag *d)
 {
-	int fd = endpoint_client(&s->end, s->home, d);
+	int fd = stream_end_client(&s->end, s->home, s->out_broken, d);
 
+	if (stream_end_is_renewed(&s->end))
+		stream_renew(s);
 	stream_flush(s);
 	stream_read(s);
 	return fd;
@@ -131,7 +149,7 @@ int stream_client(struct stream *s, struct diag *d)
 void stream_open_files(struct stream *s, int in, int out)
 {
 	s->linger = true;
-	endpoint_open_files(&s->end, s->home, in, out);
+	stream_end_open_files(&s->end, s->home, in, out);
 	stream_flush(s);
 	stream_read(s);
 }
@@ -196,7 +214,7 @@ static void stream_finish_close(struct stream *s)
 		return;
 	reactor_timer_stop(s->home, &s->linger_timer);
 	stream_last_words(s);
-	endpoint_close(&s->end, s->home);
+	stream_end_close(&s->end, s->home);
 	free(s->kept);
 	s->kept = NULL;
 	s->linger_timer.fire = stream_closed_msg;

@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 #include "core/diag.h"
-#include "core/endpoint.h"
+#include "core/stream_end.h"
 #include "core/io_op.h"
 #include "core/reactor.h"
 
@@ -23,7 +23,7 @@ struct stream {
 	uint32_t (*input)(void *ctx, const uint8_t *data, uint32_t len_bytes);
 	void *ctx;
 
-	struct endpoint end;
+	struct stream_end end;
 	bool linger; /* stream_close waits a little for a slow reader */
 
 	uint8_t *kept; /* ring of output; allocated with the first byte */

@@ -77,7 +77,7 @@ static void write_kept(struct console *c)
 		return;
 	c->writing_kept = true;
 	c->write_start_ns = reactor_now_ns(home(c));
-	endpoint_write(&c->end, home(c), &c->tx.op, c->kept + c->kept_start, kept_bytes(c));
+	stream_end_write(&c->end, home(c), &c->tx.op, c->kept + c->kept_start, kept_bytes(c));
 }
 
 /* --- transmitq --- */
@@ -88,6 +88,8 @@ static enum virtio_serve keep_queue(struct console *c, struct virtio_queue *q)
 	struct vq_chain chain = {.iov = c->tx.batch.iov, .iov_max = CONSOLE_QUEUE_SIZE};
 	uint64_t bytes = 0;
 
+	if (!batch_is_empty(&c->tx.batch))
+		return VIRTIO_SERVE_BLOCKED; /* half a chain is written: the rest waits for a client */
 	for (unsigned int i = 0; i < VIRTIO_BUDGET_CHAINS && bytes < VIRTIO_BUDGET_BYTES; i++) {
 		if (!vq_pop(&q->vq, &chain))
 			return VIRTIO_SERVE_IDLE;
@@ -121,7 +123,7 @@ static enum virtio_serve serve_tx(struct console *c, struct virtio_queue *q)
 	}
 	c->writing_kept = false;
 	c->write_start_ns = reactor_now_ns(home(c));
-	endpoint_writev(&c->end, home(c), &c->tx.op, batch_iov(b), b->iov_count);
+	stream_end_writev(&c->end, home(c), &c->tx.op, batch_iov(b), b->iov_count);
 	return VIRTIO_SERVE_BLOCKED;
 }
 
@@ -166,11 +168,12 @@ static void drain_goes_on(struct console *c)
 static void tx_done(struct io_op *op, int res, uint32_t cqe_flags)
 {
 	struct console *c = container_of(op, struct console, tx.op);
+	bool old = stream_end_let_go(home(c), &c->end.old_out);
 
 	(void)cqe_flags;
 	if (res > 0)
 		tx_moved(c, (uint32_t)res);
-	else if (!is_passing(res))
+	else if (!old && !is_passing(res))
 		tx_broken(c);
 	resets_go_on(c, CONSOLE_TX);
 	if (!c->giving_up) {
@@ -200,13 +203,14 @@ static void rx_done(struct io_op *op, int res, uint32_t cqe_flags)
 {
 	struct console *c = container_of(op, struct console, rx.op);
 	struct virtio_queue *q = queue_of(c, CONSOLE_RX);
+	bool old = stream_end_let_go(home(c), &c->end.old_in);
 
 	(void)cqe_flags;
 	if (res > 0) {
 		c->bytes_in += (uint64_t)res;
 		batch_advance(&c->rx.batch, (uint64_t)res, true);
 		virtio_queue_flush(q);
-	} else if (!is_passing(res)) {
+	} else if (!old && !is_passing(res)) {
 		c->in_ended = true;
 	}
 	resets_go_on(c, CONSOLE_RX);
@@ -302,6 +306,20 @@ static const struct virtio_device_ops console_ops = {
 
 /* --- people --- */
 
+/* A client has shut the old socket down, and there is a new one. */
+static void stream_renew(struct console *c)
+{
+	c->in_ended = c->out_broken = false;
+	if (c->rx.op.in_flight)
+		io_cancel(home(c), &c->rx.op);
+	else
+		stream_end_let_go(home(c), &c->end.old_in);
+	if (c->tx.op.in_flight)
+		io_cancel(home(c), &c->tx.op);
+	else
+		stream_end_let_go(home(c), &c->end.old_out);
+}
+
 static void stream_opened(struct console *c)
 {
 	write_kept(c);
@@ -311,18 +329,18 @@ static void stream_opened(struct console *c)
 
 int console_client(struct console *c, struct diag *d)
 {
-	bool was_open = endpoint_is_open(&c->end);
-	int fd = endpoint_client(&c->end, home(c), d);
+	int fd = stream_end_client(&c->end, home(c), c->out_broken, d);
 
-	if (!was_open && endpoint_is_open(&c->end))
-		stream_opened(c);
+	if (stream_end_is_renewed(&c->end))
+		stream_renew(c);
+	stream_opened(c);
 	return fd;
 }
 
 void console_open_files(struct console *c, int in, int out)
 {
 	c->linger = true;
-	endpoint_open_files(&c->end, home(c), in, out);
+	stream_end_open_files(&c->end, home(c), in, out);
 	stream_opened(c);
 }
 
@@ -386,7 +404,7 @@ void console_close(struct console *c)
 	CHECK(!c->rx.op.in_flight && !c->tx.op.in_flight);
 	c->dropped_bytes += kept_bytes(c);
 	kept_forget(c);
-	endpoint_close(&c->end, home(c));
+	stream_end_close(&c->end, home(c));
 }
 
 int console_init(struct console *c, struct virtio_env *env, struct diag *d)
@@ -395,7 +413,7 @@ int console_init(struct console *c, struct virtio_env *env, struct diag *d)
 	int err;
 
 	memset(c, 0, sizeof(*c));
-	c->end = ENDPOINT_NONE;
+	c->end = STREAM_END_NONE;
 	c->rx.op.done = rx_done;
 	c->tx.op.done = tx_done;
 	reactor_timer_init(&c->drain_timer, drain_over);

@@ -13,7 +13,7 @@
 #define VIRTIO_CONSOLE_H
 
 #include "core/device.h"
-#include "core/endpoint.h"
+#include "core/stream_end.h"
 #include "virtio/chain_batch.h"
 #include "virtio/device.h"
 
@@ -37,7 +37,7 @@ struct console_flow {
 struct console {
 	struct virtio_device dev;
 	uint8_t config[12]; /* struct virtio_console_config */
-	struct endpoint end;
+	struct stream_end end;
 	struct console_flow rx, tx;
 	uint8_t *kept; /* output before the first reader, and of emergency writes; NULL: none */
 	uint32_t kept_start, kept_end;

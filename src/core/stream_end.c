@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Our end of a byte stream: a socket pair or files. */
-#include "core/endpoint.h"
+#include "core/stream_end.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include "core/check.h"
@@ -15,7 +16,7 @@ static int duplicate(int fd, struct diag *d)
 	return copy < 0 ? diag_errno(d, -errno, "duplicating a stream's descriptor") : copy;
 }
 
-static int endpoint_pair(struct endpoint *e, struct reactor *r, struct diag *d)
+static int pair_make(struct stream_end *e, struct reactor *r, struct diag *d)
 {
 	int pair[2], in;
 
@@ -34,31 +35,64 @@ static int endpoint_pair(struct endpoint *e, struct reactor *r, struct diag *d)
 	return 0;
 }
 
-int endpoint_client(struct endpoint *e, struct reactor *r, struct diag *d)
+static bool pair_is_shut(const struct stream_end *e)
+{
+	struct pollfd p = {.fd = e->in.fd, .events = POLLRDHUP};
+
+	return poll(&p, 1, 0) > 0 && (p.revents & (POLLRDHUP | POLLHUP));
+}
+
+static void pair_retire(struct stream_end *e)
+{
+	e->old_in = e->in;
+	e->old_out = e->out;
+	e->in = e->out = IO_FILE_NONE;
+	close(e->client_end);
+	e->client_end = -1;
+}
+
+int stream_end_client(struct stream_end *e, struct reactor *r, bool broken, struct diag *d)
 {
 	int err;
 
+	if (e->client_end >= 0 && !stream_end_is_renewed(e) && (broken || pair_is_shut(e)))
+		pair_retire(e);
 	if (e->client_end < 0) {
-		if (endpoint_is_open(e))
+		if (stream_end_is_open(e))
 			return diag_fail(d, -EBUSY, "the stream is connected to a file already");
-		err = endpoint_pair(e, r, d);
+		err = pair_make(e, r, d);
 		if (err)
 			return err;
 	}
 	return duplicate(e->client_end, d);
 }
 
-void endpoint_open_files(struct endpoint *e, struct reactor *r, int in, int out)
+bool stream_end_is_renewed(const struct stream_end *e)
 {
-	CHECK(!endpoint_is_open(e));
+	return e->old_in.fd >= 0 || e->old_out.fd >= 0;
+}
+
+bool stream_end_let_go(struct reactor *r, struct io_file *old)
+{
+	bool was = old->fd >= 0;
+
+	io_file_close(r, old);
+	return was;
+}
+
+void stream_end_open_files(struct stream_end *e, struct reactor *r, int in, int out)
+{
+	CHECK(!stream_end_is_open(e));
 	if (in >= 0)
 		io_file_open(r, &e->in, in);
 	if (out >= 0)
 		io_file_open(r, &e->out, out);
 }
 
-void endpoint_close(struct endpoint *e, struct reactor *r)
+void stream_end_close(struct stream_end *e, struct reactor *r)
 {
+	io_file_close(r, &e->old_in);
+	io_file_close(r, &e->old_out);
 	io_file_close(r, &e->in);
 	io_file_close(r, &e->out);
 	if (e->client_end >= 0)
@@ -66,7 +100,7 @@ void endpoint_close(struct endpoint *e, struct reactor *r)
 	e->client_end = -1;
 }
 
-void endpoint_writev(struct endpoint *e, struct reactor *r, struct io_op *op,
+void stream_end_writev(struct stream_end *e, struct reactor *r, struct io_op *op,
 	const struct iovec *iov, unsigned int count)
 {
 	if (e->client_end < 0) {
@@ -77,9 +111,9 @@ void endpoint_writev(struct endpoint *e, struct reactor *r, struct io_op *op,
 	io_sendmsg(r, op, &e->out, &e->msg, 0);
 }
 
-void endpoint_write(struct endpoint *e, struct reactor *r, struct io_op *op, const void *data,
+void stream_end_write(struct stream_end *e, struct reactor *r, struct io_op *op, const void *data,
 	uint32_t len_bytes)
 {
 	e->one = (struct iovec){(void *)(uintptr_t)data, len_bytes};
-	endpoint_writev(e, r, op, &e->one, 1);
+	stream_end_writev(e, r, op, &e->one, 1);
 }
