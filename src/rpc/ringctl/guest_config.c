@@ -179,9 +179,11 @@ static int apply_net(const char *tap, struct guest_config *c, struct diag *d)
 
 static void apply_numbers(const struct guest_args *a, struct guest_config *c)
 {
-#define PUT(bit, field, value)                                                                     \
-	if (a->given & CONFIG_BIT(bit))                                                            \
-	c->field = a->value
+#define PUT(ordinal, field, value)                                                                 \
+	do {                                                                                       \
+		if (a->given & CONFIG_BIT(ordinal))                                                \
+			c->field = a->value;                                                       \
+	} while (0)
 	PUT(CONFIG_CPUS, cpus, cpus);
 	PUT(CONFIG_GUEST_MEMORY, guest_memory, memory);
 	PUT(CONFIG_BALLOON, balloon, balloon);
