@@ -360,6 +360,32 @@ Test(codec, huge_lengths_and_counts_are_violations)
 	}
 }
 
+/* `bytes` and `count` of a table have to agree with each other and with the payload. */
+Test(codec, tables_that_do_not_add_up_are_violations)
+{
+	static const uint8_t fields[32] = {
+		1, 0, 0, 0, 4, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 1, 0, 0, 0, 1};
+	static const struct {
+		uint32_t bytes, count;
+	} bad[] = {{32, 0}, {32, 1}, {32, 3}, {16, 2}, {24, 1}, {24, 2}, {16, 1}, {0, 0}, {40, 2}};
+	uint8_t bytes[512];
+	struct codec_message m, got;
+	struct codec_fault fault;
+	struct frame f;
+	int len;
+
+	codec_call_init(&m, METHOD_LIFECYCLE_CREATE, 4, 1);
+	m.p.create.config = (struct wire_table){fields, sizeof(fields), 2};
+	len = codec_encode(&m, bytes, sizeof(bytes));
+	f = frame_of(bytes, (uint32_t)len);
+	cr_assert_eq(codec_decode(CODEC_SERVER, &f, &got, &fault), CODEC_OK);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		memcpy(bytes + FRAME_HEADER_BYTES, &bad[i], sizeof(bad[i]));
+		cr_assert_eq(codec_decode(CODEC_SERVER, &f, &got, &fault), CODEC_VIOLATION,
+			"%u bytes, %u fields", bad[i].bytes, bad[i].count);
+	}
+}
+
 Test(codec, reserved_and_padding_bytes_are_zero)
 {
 	/* method, offset of a byte that has to be zero */
