@@ -27,7 +27,7 @@ enum info_ordinal {
 
 /* Vectors hold struct wire_string; layout_string is their elements'. Nothing here is owned. */
 struct guest_info {
-	uint64_t given; /* TABLE_BIT of each field that is set */
+	uint64_t given;        /* TABLE_BIT of each field that is set */
 	uint32_t guest_status; /* enum guest_status */
 	uint64_t uptime_ns;
 	uint8_t num_cpus;
