@@ -40,6 +40,10 @@ const struct command commands[] = {
 			 "sink BYTES [PATTERN] [OPTION]...",
 		.summary = "drive the virtio console; options as of rng, and buf=BYTES",
 		.run = cmd_console},
+	{.name = "hostile",
+		.usage = "list|all|CASE [rng|console] [OPTION]...",
+		.summary = "do what a driver must not do, and see what the device makes of it",
+		.run = cmd_hostile},
 };
 
 const unsigned command_count = ARRAY_SIZE(commands);

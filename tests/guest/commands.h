@@ -20,5 +20,6 @@ bool cmd_pci(const struct args *args);
 bool cmd_virtio(const struct args *args);
 bool cmd_rng(const struct args *args);
 bool cmd_console(const struct args *args);
+bool cmd_hostile(const struct args *args);
 
 #endif

@@ -18,6 +18,11 @@ bool fail(const char *format, ...)
 	return false;
 }
 
+const char *fail_reason(void)
+{
+	return reason;
+}
+
 bool args_number(const struct args *args, unsigned index, uint64_t fallback, uint64_t *value)
 {
 	*value = fallback;

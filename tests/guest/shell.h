@@ -31,6 +31,9 @@ extern const unsigned command_count;
 /* Sets the reason of the verdict and returns false, for `return fail(...)`. */
 bool fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* What fail() was last told; "" at the start of a command. */
+const char *fail_reason(void);
+
 /* Parses word `index`; an absent one is `fallback`. Calls fail() for what is no number. */
 bool args_number(const struct args *args, unsigned index, uint64_t fallback, uint64_t *value);
 
