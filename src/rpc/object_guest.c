@@ -49,7 +49,7 @@ void guest_object_bind(struct call *call, struct slot *slot)
 
 /* --- calls --- */
 
-static void serial_answered(struct slot_op *op)
+static void stream_answered(struct slot_op *op)
 {
 	struct call *call = op->ctx;
 	struct codec_message reply;
@@ -63,9 +63,12 @@ static void serial_answered(struct slot_op *op)
 	op->fd = -1;
 }
 
-static void guest_get_serial(struct call *call)
+static void guest_get_stream(struct call *call)
 {
-	if (!slot_serial(call->object->held, serial_answered, call))
+	bool serial = call->msg.message->method == METHOD_GUEST_GET_SERIAL;
+	bool (*get)(struct guest_link *, slot_done, void *) = serial ? slot_serial : slot_console;
+
+	if (!get(call->object->held, stream_answered, call))
 		call_fail(call, DOMAIN_GUEST_ERROR, GUEST_INTERNAL_ERROR,
 			"the daemon is out of memory for this call");
 }
@@ -79,15 +82,15 @@ static void guest_handle(struct call *call)
 		uint16_t method;
 		const char *device, *option;
 	} absent[] = {
-		{METHOD_GUEST_GET_CONSOLE, "console", "virtio_console"},
 		{METHOD_GUEST_GET_VSOCK, "vsock", "virtio_vsock"},
 		{METHOD_GUEST_GET_BALLOON, "balloon", "virtio_balloon"},
 		{METHOD_GUEST_GET_MEM, "memory", "virtio_mem"},
 	};
 	const struct guest_link *l = call->object->held;
 
-	if (call->msg.message->method == METHOD_GUEST_GET_SERIAL) {
-		guest_get_serial(call);
+	if (call->msg.message->method == METHOD_GUEST_GET_SERIAL ||
+		call->msg.message->method == METHOD_GUEST_GET_CONSOLE) {
+		guest_get_stream(call);
 		return;
 	}
 	for (unsigned int i = 0; i < ARRAY_SIZE(absent); i++)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Host: what the daemon offers as a whole, and the manager's calls that need no waiting. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +14,8 @@
 #include "rpc/object_guest.h"
 #include "rpc/server.h"
 
-#define WIRE_VERSION 1
+#define WIRE_VERSION       1
+#define CONSOLE_BLOCKED_NS 5000000000ULL /* a reader that is there is never so slow */
 
 /* The codec has checked the length. */
 static void copy_name(char to[GUEST_NAME_MAX + 1], struct wire_string name)
@@ -190,10 +192,28 @@ static const char *info_end_text(struct info_parts *p, const struct guest_snapsh
 	return p->problem[0] ? p->problem : NULL;
 }
 
+/* What is wrong with a guest that lives. */
+static const char *info_live_text(struct info_parts *p, const struct guest_snapshot *s)
+{
+	if (s->console_blocked_ns < CONSOLE_BLOCKED_NS)
+		return NULL;
+	snprintf(p->problem, sizeof(p->problem),
+		"console output has been blocked for %" PRIu64 " s: nobody reads it",
+		s->console_blocked_ns / 1000000000);
+	return p->problem;
+}
+
+static void info_problem(struct info_parts *p, const char *text)
+{
+	if (!text)
+		return;
+	p->problems[0] = wire_string_of(text);
+	p->info.detected_problems = (struct wire_vector){.count = 1, .items = p->problems};
+}
+
 static void info_fill(struct info_parts *p, const struct guest_snapshot *s)
 {
 	struct guest_info *i = &p->info;
-	const char *text;
 
 	i->given = TABLE_BIT(INFO_GUEST_STATUS) | TABLE_BIT(INFO_DETECTED_PROBLEMS);
 	i->guest_status = s->status;
@@ -204,17 +224,14 @@ static void info_fill(struct info_parts *p, const struct guest_snapshot *s)
 	i->exits = s->exits;
 	if (s->status != GUEST_STATUS_STOPPED) {
 		info_descriptor(p, s);
+		info_problem(p, info_live_text(p, s));
 		return;
 	}
 	if (s->stop_error) {
 		i->given |= TABLE_BIT(INFO_STOP_ERROR);
 		i->stop_error = s->stop_error;
 	}
-	text = info_end_text(p, s);
-	if (text) {
-		p->problems[0] = wire_string_of(text);
-		i->detected_problems = (struct wire_vector){.count = 1, .items = p->problems};
-	}
+	info_problem(p, info_end_text(p, s));
 }
 
 static void info_reply(struct call *call, const struct guest_snapshot *s)

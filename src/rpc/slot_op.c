@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "core/check.h"
+#include "core/controllers.h"
 #include "rpc/slots.h"
 
 static void op_back(struct reactor_msg *msg);
@@ -47,25 +48,53 @@ static void op_bind(struct slot_op *op)
 	guest_bind(op->guest, &op->call, &op->holder_link->watch);
 }
 
+static int open_serial(struct slot_op *op, struct diag *d)
+{
+	return stream_client(&op->guest->machine->serial, d);
+}
+
+static int open_console(struct slot_op *op, struct diag *d)
+{
+	struct device *dev = machine_console(op->guest->machine);
+
+	if (dev)
+		return dev->class->console->client(dev, d);
+	op->err = GUEST_DEVICE_NOT_PRESENT;
+	return diag_fail(d, -ENODEV,
+		"guest %s has no console device: its config did not ask for virtio_console",
+		op->guest->name);
+}
+
 /* The link says that the VMM is still the one that its holder was bound to. */
-static void op_serial(struct slot_op *op)
+static void op_stream(struct slot_op *op, int (*open)(struct slot_op *op, struct diag *d))
 {
 	struct guest *g = op->guest;
 	bool there = !list_empty(&op->holder_link->watch.link) &&
 		     (g->state == GUEST_CREATED || g->state == GUEST_RUNNING);
 	struct diag d;
 
+	op->err = GUEST_INTERNAL_ERROR;
 	if (there) {
 		machine_drain(g->machine);
-		op->fd = stream_client(&g->machine->serial, &d);
+		op->fd = open(op, &d);
 	} else {
 		diag_fail(&d, -EPIPE, "guest %s is at its end", g->name);
 	}
-	if (op->fd < 0) {
-		op->err = GUEST_INTERNAL_ERROR;
+	if (op->fd < 0)
 		op->detail = strdup(d.text);
-	}
+	else
+		op->err = GUEST_OK;
 	op_return(op);
+}
+
+static void op_serial(struct slot_op *op)
+{
+	op_stream(op, open_serial);
+}
+
+static void op_console(struct slot_op *op)
+{
+	op_stream(op, open_console);
 }
 
 static void op_snapshot(struct slot_op *op)
@@ -90,6 +119,7 @@ static void op_arrived(struct reactor_msg *msg)
 		[SLOT_STOP] = op_stop,
 		[SLOT_BIND] = op_bind,
 		[SLOT_SERIAL] = op_serial,
+		[SLOT_CONSOLE] = op_console,
 		[SLOT_SNAPSHOT] = op_snapshot,
 		[SLOT_FREE] = op_free,
 	};
@@ -196,7 +226,7 @@ static void op_back(struct reactor_msg *msg)
 	}
 	if (op->kind == SLOT_BIND && op->err)
 		guest_link_discard(op->holder_link);
-	if (op->kind == SLOT_SERIAL) {
+	if (op->kind == SLOT_SERIAL || op->kind == SLOT_CONSOLE) {
 		op->holder_link->uses--;
 		guest_link_put(op->holder_link);
 	}
@@ -244,9 +274,9 @@ bool slot_bind(struct slot *slot, struct guest_link *l, slot_done done, void *ct
 	return true;
 }
 
-bool slot_serial(struct guest_link *l, slot_done done, void *ctx)
+static bool stream_start(struct guest_link *l, enum slot_op_kind kind, slot_done done, void *ctx)
 {
-	struct slot_op *op = slot_op_new(l->slot, SLOT_SERIAL, done, ctx);
+	struct slot_op *op = slot_op_new(l->slot, kind, done, ctx);
 
 	if (!op)
 		return false;
@@ -254,6 +284,16 @@ bool slot_serial(struct guest_link *l, slot_done done, void *ctx)
 	op->holder_link = l;
 	slot_op_submit(op);
 	return true;
+}
+
+bool slot_serial(struct guest_link *l, slot_done done, void *ctx)
+{
+	return stream_start(l, SLOT_SERIAL, done, ctx);
+}
+
+bool slot_console(struct guest_link *l, slot_done done, void *ctx)
+{
+	return stream_start(l, SLOT_CONSOLE, done, ctx);
 }
 
 /* --- links --- */

@@ -57,6 +57,7 @@ enum slot_op_kind {
 	SLOT_STOP,
 	SLOT_BIND,
 	SLOT_SERIAL,
+	SLOT_CONSOLE,
 	SLOT_SNAPSHOT,
 	SLOT_FREE,
 };
@@ -90,6 +91,7 @@ struct guest_snapshot {
 	uint64_t exit_reasons[VCPU_EXIT_REASONS];
 	uint64_t serial_in_bytes, serial_out_bytes, serial_dropped_bytes;
 	uint64_t serial_kept_bytes;
+	uint64_t console_blocked_ns;               /* its output waits for a reader */
 	uint32_t mailbox_depth;                    /* exits posted and not handled, all vCPUs */
 	const char *devices[SNAPSHOT_DEVICES_MAX]; /* class names, constants */
 	unsigned int device_count;
@@ -111,12 +113,12 @@ struct slot_op {
 
 	struct guest_call call; /* home */
 	struct guest_config config;
-	struct guest_link *holder_link; /* SLOT_BIND, SLOT_SERIAL */
+	struct guest_link *holder_link; /* SLOT_BIND, SLOT_SERIAL, SLOT_CONSOLE */
 
 	/* Results. */
 	enum guest_error err;
 	char *detail;                    /* NULL, or text for people */
-	int fd;                          /* SLOT_SERIAL: the client's; the taker sets it to -1 */
+	int fd;                          /* of a stream: the client's; the taker sets it to -1 */
 	struct guest_snapshot *snapshot; /* the taker sets it to NULL; NULL: out of memory */
 };
 
@@ -143,13 +145,15 @@ bool slot_started(const struct slot *slot);
  * from inside. False: out of memory, `done` is not called.
  * slot_create: takes the config over in any case. slot_bind: takes the link over in any case; it is
  * bound if op->err is GUEST_OK, else freed.
- * slot_serial: a descriptor for the holder of the link. slot_snapshot: all that is known. */
+ * slot_serial, slot_console: a descriptor for the holder of the link; GUEST_DEVICE_NOT_PRESENT if
+ * there is no console. slot_snapshot: all that is known. */
 typedef void (*slot_done)(struct slot_op *op);
 bool slot_create(struct slot *slot, struct guest_config *config, slot_done done, void *ctx);
 bool slot_run(struct slot *slot, slot_done done, void *ctx);
 bool slot_stop(struct slot *slot, slot_done done, void *ctx);
 bool slot_bind(struct slot *slot, struct guest_link *l, slot_done done, void *ctx);
 bool slot_serial(struct guest_link *l, slot_done done, void *ctx);
+bool slot_console(struct guest_link *l, slot_done done, void *ctx);
 bool slot_snapshot(struct slot *slot, slot_done done, void *ctx);
 
 /* guest_link_new: not bound yet. NULL: out of memory. guest_link_drop: the holder of

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/check.h"
+#include "core/controllers.h"
 #include "rpc/slots.h"
 
 static void take_exits(struct guest_snapshot *to, const struct machine *m)
@@ -20,6 +21,14 @@ static void take_exits(struct guest_snapshot *to, const struct machine *m)
 	}
 }
 
+static void take_device(struct guest_snapshot *to, const struct device *dev)
+{
+	if (to->device_count < SNAPSHOT_DEVICES_MAX)
+		to->devices[to->device_count++] = dev->class->name;
+	if (dev->class->console)
+		to->console_blocked_ns = dev->class->console->blocked_ns(dev);
+}
+
 static void take_machine(struct guest_snapshot *to, const struct machine *m)
 {
 	to->cpus = (uint8_t)m->cpus;
@@ -32,12 +41,8 @@ static void take_machine(struct guest_snapshot *to, const struct machine *m)
 	to->serial_dropped_bytes = m->serial.dropped_bytes;
 	to->serial_kept_bytes = STREAM_KEPT_BYTES - stream_room(&m->serial);
 	take_exits(to, m);
-	list_for_each (l, &m->devices) {
-		const struct device *dev = list_entry(l, struct device, link);
-
-		if (to->device_count < SNAPSHOT_DEVICES_MAX)
-			to->devices[to->device_count++] = dev->class->name;
-	}
+	list_for_each (l, &m->devices)
+		take_device(to, list_entry(l, const struct device, link));
 }
 
 void snapshot_take(struct guest_snapshot *to, const struct guest *g)
