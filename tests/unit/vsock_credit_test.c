@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Credit: saturation, shrinking, wrapping, both ways; checks of the header. */
+#include <criterion/criterion.h>
+
+#include "virtio/vsock_credit.h"
+#include "virtio/vsock_packet.h"
+
+Test(vsock_credit, free_is_what_the_guest_allows)
+{
+	struct vsock_credit c = {0};
+
+	cr_assert_eq(credit_free(&c), 0u);
+	credit_peer(&c, 1000, 0);
+	cr_assert_eq(credit_free(&c), 1000u);
+	credit_sent(&c, 1000);
+	cr_assert_eq(credit_free(&c), 0u);
+	credit_peer(&c, 1000, 300);
+	cr_assert_eq(credit_free(&c), 300u);
+}
+
+Test(vsock_credit, shrinking_buf_alloc_saturates)
+{
+	struct vsock_credit c = {0};
+
+	credit_peer(&c, 1000, 0);
+	credit_sent(&c, 600);
+	credit_peer(&c, 10, 0);
+	cr_assert_eq(credit_free(&c), 0u);
+	credit_peer(&c, 0, 600);
+	cr_assert_eq(credit_free(&c), 0u);
+	credit_peer(&c, 10, 600);
+	cr_assert_eq(credit_free(&c), 10u);
+}
+
+Test(vsock_credit, fwd_cnt_ahead_gives_nothing)
+{
+	struct vsock_credit c = {0};
+
+	credit_peer(&c, UINT32_MAX, 0);
+	credit_sent(&c, 100);
+	credit_peer(&c, UINT32_MAX, 101);
+	cr_assert_eq(credit_free(&c), 0u);
+	/* Nor does going backwards. */
+	credit_peer(&c, UINT32_MAX, 50);
+	cr_assert_eq(credit_free(&c), UINT32_MAX - 50);
+	credit_peer(&c, UINT32_MAX, 49);
+	cr_assert_eq(credit_free(&c), 0u);
+	credit_peer(&c, UINT32_MAX, 100);
+	cr_assert_eq(credit_free(&c), UINT32_MAX);
+}
+
+Test(vsock_credit, towards_the_guest_wraps_at_32_bits)
+{
+	struct vsock_credit c = {.tx_cnt = UINT32_MAX - 9, .peer_fwd_cnt = UINT32_MAX - 9};
+
+	credit_peer(&c, 100, UINT32_MAX - 9);
+	cr_assert_eq(credit_free(&c), 100u);
+	credit_sent(&c, 60);
+	cr_assert_eq(c.tx_cnt, 50u);
+	cr_assert_eq(credit_free(&c), 40u);
+	credit_peer(&c, 100, 20);
+	cr_assert_eq(credit_free(&c), 70u);
+	credit_peer(&c, 100, 51);
+	cr_assert_eq(credit_free(&c), 0u);
+}
+
+Test(vsock_credit, from_the_guest_wraps_at_32_bits)
+{
+	struct vsock_credit c = {.buf_alloc = 100,
+		.rx_cnt = UINT32_MAX - 9,
+		.fwd_cnt = UINT32_MAX - 9,
+		.told_fwd_cnt = UINT32_MAX - 9};
+
+	cr_assert(credit_received(&c, 100));
+	cr_assert_eq(c.rx_cnt, 90u);
+	cr_assert_not(credit_received(&c, 1));
+	credit_forwarded(&c, 30);
+	cr_assert_eq(credit_room(&c), 30u);
+	cr_assert_not(credit_received(&c, 31));
+	cr_assert(credit_received(&c, 30));
+	cr_assert_not(credit_received(&c, UINT32_MAX));
+}
+
+Test(vsock_credit, update_is_due_when_little_is_left_and_space_appeared)
+{
+	struct vsock_credit c = {.buf_alloc = 800};
+
+	cr_assert(credit_received(&c, 300));
+	credit_forwarded(&c, 300);
+	cr_assert_not(credit_update_due(&c), "the guest still believes in 500");
+	cr_assert(credit_received(&c, 400));
+	cr_assert(credit_update_due(&c));
+	credit_told(&c);
+	cr_assert_not(credit_update_due(&c), "nothing appeared since");
+	cr_assert(credit_received(&c, 400));
+	credit_forwarded(&c, 99);
+	cr_assert_not(credit_update_due(&c), "too little for a packet, and more will follow");
+	credit_forwarded(&c, 1);
+	cr_assert(credit_update_due(&c));
+	credit_told(&c);
+	credit_forwarded(&c, 690);
+	cr_assert(credit_update_due(&c));
+}
+
+Test(vsock_packet, accepts_only_what_a_guest_may_send)
+{
+	const struct vsock_header good = {
+		.src_cid = 3, .dst_cid = 2, .len = 5, .type = 1, .op = VSOCK_OP_RW};
+	struct vsock_header h = good;
+
+	cr_assert(vsock_header_ok(&good, 3, 5));
+	cr_assert_not(vsock_header_ok(&good, 4, 5));
+	cr_assert_not(vsock_header_ok(&good, 3, 4));
+	cr_assert_not(vsock_header_ok(&good, 3, 5 + (1ULL << 32)));
+	h.src_cid |= 1ULL << 32;
+	cr_assert_not(vsock_header_ok(&h, 3, 5));
+	h = good;
+	h.dst_cid = 1;
+	cr_assert_not(vsock_header_ok(&h, 3, 5));
+	h = good;
+	h.type = VSOCK_TYPE_SEQPACKET;
+	cr_assert_not(vsock_header_ok(&h, 3, 5));
+	h = good;
+	h.flags = 1;
+	cr_assert_not(vsock_header_ok(&h, 3, 5));
+	h.op = VSOCK_OP_SHUTDOWN;
+	cr_assert(vsock_header_ok(&h, 3, 5));
+	h.flags = 4;
+	cr_assert_not(vsock_header_ok(&h, 3, 5));
+	for (unsigned int op = 0; op < 300; op++) {
+		h = good;
+		h.op = (uint16_t)op;
+		cr_assert_eq(vsock_header_ok(&h, 3, 5), op >= 1 && op <= 7, "op %u", op);
+	}
+}
+
+Test(vsock_packet, reset_comes_from_where_the_packet_went)
+{
+	const struct vsock_header h = {.src_cid = 77,
+		.dst_cid = 99,
+		.src_port = 5,
+		.dst_port = 6,
+		.len = 9,
+		.type = 4,
+		.op = VSOCK_OP_RW,
+		.flags = 8,
+		.buf_alloc = 1,
+		.fwd_cnt = 2};
+	struct vsock_header r = vsock_header_reset(&h, 3);
+
+	cr_assert_eq(r.src_cid, 99u);
+	cr_assert_eq(r.dst_cid, 3u);
+	cr_assert_eq(r.src_port, 6u);
+	cr_assert_eq(r.dst_port, 5u);
+	cr_assert_eq(r.op, VSOCK_OP_RST);
+	cr_assert_eq(r.type, 4u);
+	cr_assert(r.len == 0 && r.flags == 0);
+}
