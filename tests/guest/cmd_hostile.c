@@ -19,7 +19,7 @@
 
 bool hostile_start(struct hostile *h)
 {
-	return virtio_start(&h->dev, h->queue_count, 0, &h->options);
+	return virtio_start(&h->dev, h->queue_count, h->features, &h->options);
 }
 
 bool hostile_stop(struct hostile *h)
@@ -118,6 +118,7 @@ static const struct {
 	{hostile_queue_cases, &hostile_queue_count},
 	{hostile_register_cases, &hostile_register_count},
 	{hostile_storm_cases, &hostile_storm_count},
+	{hostile_interrupt_cases, &hostile_interrupt_count},
 };
 
 static const char *outcome_name(unsigned outcome)
@@ -150,6 +151,10 @@ static const char *obstacle(const struct hostile *h, const struct hostile_case *
 		return "the device has no indirect descriptors";
 	if ((needs & NEEDS_EVENT_IDX) && !(h->dev.offered & VIRTIO_F_EVENT_IDX))
 		return "the device has no EVENT_IDX";
+	if ((needs & NEEDS_RING_RESET) && !(h->dev.offered & VIRTIO_F_RING_RESET))
+		return "the device cannot reset one queue";
+	if ((needs & NEEDS_MSIX) && !h->dev.msix_cap)
+		return "the device has no MSI-X";
 	if ((needs & NEEDS_TWO_CPUS) && smp_online() < 2)
 		return "one CPU";
 	if ((needs & NEEDS_RNG) && h->is_console)
@@ -161,6 +166,7 @@ static bool case_misbehave(struct hostile *h, const struct hostile_case *hostile
 {
 	unsigned outcome = 0;
 	h->options.indirect = hostile_case->needs & NEEDS_INDIRECT;
+	h->features = hostile_case->needs & NEEDS_RING_RESET ? VIRTIO_F_RING_RESET : 0;
 	h->options.event_idx = h->dev.offered & VIRTIO_F_EVENT_IDX;
 	if (!hostile_start(h) || !hostile_case->run(h, &outcome))
 		return false;
@@ -180,6 +186,7 @@ static bool case_run(struct hostile *h, const struct hostile_case *hostile_case)
 	if (!ok)
 		return false;
 	h->options.indirect = false;
+	h->features = 0;
 	ok = hostile_start(h) && hostile_round(h);
 	return hostile_stop(h) && ok;
 }

@@ -29,12 +29,15 @@ enum {
 	NEEDS_TWO_CPUS = 0x08,
 	NEEDS_RNG = 0x10,       /* no limit to what it takes */
 	NEEDS_EVENT_IDX = 0x20, /* offered */
+	NEEDS_MSIX = 0x40,
+	NEEDS_RING_RESET = 0x80, /* negotiated; without it, it is not */
 };
 
 struct hostile {
 	struct virtio_dev dev;
 	struct virtio_queue *queue; /* rng's, or the console's TX */
 	unsigned queue_count;
+	uint64_t features; /* but for what the options say */
 	struct virtio_options options;
 	bool is_console;
 	uint16_t flags;   /* of a descriptor as the device wants it: 0, or VRING_DESC_WRITE */
@@ -56,13 +59,13 @@ struct hostile_case {
 };
 
 extern const struct hostile_case hostile_chain_cases[], hostile_queue_cases[],
-	hostile_register_cases[], hostile_storm_cases[];
+	hostile_register_cases[], hostile_storm_cases[], hostile_interrupt_cases[];
 extern const unsigned hostile_chain_count, hostile_queue_count, hostile_register_count,
-	hostile_storm_count;
+	hostile_storm_count, hostile_interrupt_count;
 
 /* --- of the frame --- */
 
-/* Starts the device as the options have it, and INDIRECT_DESC as the case needs it; stops it. */
+/* Starts the device as the options and the case's needs have it; stops it. */
 bool hostile_start(struct hostile *h);
 bool hostile_stop(struct hostile *h);
 

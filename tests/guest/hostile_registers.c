@@ -7,13 +7,11 @@
 #include "virtio_common.h"
 
 #define FEATURE_UNKNOWN (1UL << 62)
-#define COMMON_RESET    0x3a /* queue_reset, where it was negotiated */
 #define NOTIFY_SPAN_MAX 4096U
 #define CONFIG_BYTES    4096U
 #define DENSE_BYTES     64U /* of each region every offset is tried, then each 61st */
 #define SPARSE_STEP     61U
 #define BAR_ELSEWHERE   0xdf000000UL /* in the window of BARs, where none lies */
-#define NO_BAR          0xff
 
 /* The device goes on, or it says that it will not. */
 static bool goes_on(struct hostile *h, unsigned *outcome)

@@ -47,7 +47,8 @@ class Guest:
         self.process.stdout.close()
 
     def expect(self, text):
-        """Reads on until `text` has come; what follows it is left for the next call."""
+        """Reads on until `text` has come, and returns what came before it; what follows it is
+        left for the next call."""
         wanted = text.encode()
         deadline = time.monotonic() + TIMEOUT_S
         while wanted not in self.seen:
@@ -59,7 +60,8 @@ class Guest:
                 raise Failed(f"QEMU ended before {text!r} came")
             self.seen += data
             self.log += data
-        self.seen = self.seen[self.seen.index(wanted) + len(wanted):]
+        before, _, self.seen = self.seen.partition(wanted)
+        return before
 
     def type(self, text):
         self.process.stdin.write(text.encode())

@@ -56,7 +56,8 @@ enum {
 	COMMON_QUEUE_DESC = 0x20,
 	COMMON_QUEUE_DRIVER = 0x28,
 	COMMON_QUEUE_DEVICE = 0x30,
-	COMMON_BYTES = 0x38,
+	COMMON_BYTES = 0x38,       /* at least: */
+	COMMON_QUEUE_RESET = 0x3a, /* only with RING_RESET */
 };
 
 /* How to drive a device, as the words of a command say. */
