@@ -195,7 +195,13 @@ static void packed_over_what_is_in_flight(void)
 	fake_head_put(&rig.driver, 0);
 	cr_assert(vq_pop(&rig.vq, &first));
 	cr_assert_eq(first.descs, 10);
+	/* Six slots are left: a chain of six is good, one of seven reaches into the first one's. */
+	desc(15, BUF, 1, 0, 2);
 	fake_head_put(&rig.driver, 10);
+	cr_assert(vq_pop(&rig.vq, &rig.chain));
+	vq_unpop(&rig.vq, &rig.chain);
+	desc(15, BUF, 1, NEXT, 0);
+	desc(0, BUF, 1, 0, 2);
 	expect_fault(VQ_FAULT_CHAIN_LENGTH);
 }
 

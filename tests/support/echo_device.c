@@ -42,8 +42,11 @@ static enum virtio_serve serve_echo(struct virtio_queue *q)
 	struct vq_chain chain = {.iov = iov, .iov_max = ECHO_IOV_MAX};
 
 	for (unsigned int i = 0; i < VIRTIO_BUDGET_CHAINS; i++) {
-		if (!vq_pop(&q->vq, &chain))
+		if (!vq_pop(&q->vq, &chain)) {
+			if (echo_of(q->dev)->before_idle)
+				echo_of(q->dev)->before_idle(echo_of(q->dev));
 			return VIRTIO_SERVE_IDLE;
+		}
 		vq_push(&q->vq, &chain, answer(&chain));
 		virtio_queue_flush(q);
 		echo_of(q->dev)->served++;

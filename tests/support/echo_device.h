@@ -26,6 +26,7 @@ struct echo_device {
 	unsigned int held_count;
 	bool reset_waits, queue_reset_waits; /* until echo_release */
 	unsigned int served, driver_oks, resets;
+	void (*before_idle)(struct echo_device *e); /* queue 0 was found empty; NULL: none */
 	bool stopped;
 };
 

@@ -83,7 +83,12 @@ void fake_desc_put(struct fake_driver *d, uint8_t *table, unsigned int i, uint64
 	memcpy(at, &addr, 8);
 	memcpy(at + 8, &len_bytes, 4);
 	memcpy(at + 12, &mid, 2);
-	memcpy(at + 14, &tail, 2);
+	/* The device may be looking at a packed descriptor's flags; an indirect table, which may
+	 * lie at any address, it does not look at before it is offered. */
+	if ((uintptr_t)at % 2)
+		memcpy(at + 14, &tail, 2);
+	else
+		store16(at + 14, tail);
 }
 
 static uint16_t buf_flags(const struct fake_buf *bufs, unsigned int i, unsigned int count)

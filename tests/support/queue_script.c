@@ -74,6 +74,45 @@ static void write_raw(struct script *s)
 	*queue_rig_mem(&s->rig, at, 1) = (uint8_t)script_next(s, 1);
 }
 
+/* What the driver wants to be told: used_event, or the packed ring's event suppression. */
+static void write_event(struct script *s)
+{
+	struct fake_driver *d = &s->rig.driver;
+	uint16_t event = (uint16_t)script_next(s, 2), flags = (uint16_t)script_next(s, 1);
+
+	if (s->rig.vq.enabled && event & 0x100) /* often: where the ring is now */
+		event = (uint16_t)(s->rig.vq.next_used | (event & 0x8000));
+	memcpy(d->driver + (d->p.packed ? 0 : 4 + 2 * (size_t)d->p.size), &event, 2);
+	memcpy(d->driver + (d->p.packed ? 2 : 0), &flags, 2);
+}
+
+/* Every descriptor leads to the next one. */
+static void write_endless(struct script *s)
+{
+	struct fake_driver *d = &s->rig.driver;
+
+	for (uint16_t i = 0; i < d->p.size; i++)
+		fake_desc_put(d, d->desc, i, RIG_BUFFERS, 1, FAKE_F_NEXT,
+			(uint16_t)((i + 1) % d->p.size));
+}
+
+/* Enables the queue with areas anywhere; if that works out, the rest of the script meets it so. */
+static void enable_anywhere(struct script *s)
+{
+	struct vq_setup setup = queue_rig_setup(&s->rig);
+	enum vq_fault fault;
+
+	setup.size = (uint16_t)script_next(s, 1);
+	setup.desc = GPA(script_addr(s));
+	setup.driver = GPA(script_addr(s));
+	setup.device = GPA(script_addr(s));
+	vq_reset(&s->rig.vq);
+	s->rig.faults = 0;
+	fault = vq_enable(&s->rig.vq, &setup);
+	CHECK(s->rig.vq.enabled == (fault == VQ_OK));
+	vq_memory_changed(&s->rig.vq);
+}
+
 static void make_available(struct script *s)
 {
 	struct fake_driver *d = &s->rig.driver;
@@ -94,7 +133,7 @@ static void check_chain(const struct script *s, const struct vq_chain *chain)
 
 	CHECK(chain->out_count + chain->in_count >= 1);
 	CHECK(chain->out_count + chain->in_count <= RIG_IOV_MAX);
-	CHECK(chain->id < s->rig.driver.p.size);
+	CHECK(chain->id < s->rig.vq.setup.size);
 	for (unsigned int i = 0; i < chain->out_count + chain->in_count; i++) {
 		const uint8_t *base = chain->iov[i].iov_base;
 
@@ -157,7 +196,10 @@ static void script_step(struct script *s)
 		write_desc(s, RIG_BUFFERS + (i & 1));
 		break;
 	case 3:
-		write_indirect(s);
+		if (i == 3)
+			write_endless(s);
+		else
+			write_indirect(s);
 		break;
 	case 4:
 		write_raw(s);
@@ -182,7 +224,9 @@ static void script_step(struct script *s)
 		vq_publish(&s->rig.vq);
 		break;
 	case 13:
-		if (i & 1)
+		if (i > 1)
+			write_event(s);
+		else if (i)
 			vq_notify_on(&s->rig.vq);
 		else
 			vq_notify_off(&s->rig.vq);
@@ -192,7 +236,10 @@ static void script_step(struct script *s)
 		break;
 	default:
 		/* Chains that are held are of an older generation from here on. */
-		queue_rig_restart(&s->rig);
+		if (i == 3)
+			enable_anywhere(s);
+		else
+			queue_rig_restart(&s->rig);
 	}
 }
 
