@@ -256,6 +256,11 @@ static bool option_parse(struct work *work, const char *word)
 	uint64_t number;
 	if (virtio_option_parse(word, &work->options.virtio) || pattern_parse(word, &work->pattern))
 		return true;
+	if (!strncmp(word, "port=", 5) && number_parse(word + 5, &number) &&
+		number <= CONSOLE_PORT_MAX) {
+		work->options.port = (unsigned)number;
+		return true;
+	}
 	if (strncmp(word, "buf=", 4) || !number_parse(word + 4, &number) || !number ||
 		number > CONSOLE_BUFFER_MAX)
 		return fail("%s is no option", word);

@@ -38,7 +38,7 @@ const struct command commands[] = {
 	{.name = "console",
 		.usage = "send N|echo [N]|ping N SIZE|pingpong N SIZE|source BYTES [PATTERN]|"
 			 "sink BYTES [PATTERN] [OPTION]...",
-		.summary = "drive the virtio console; options as of rng, and buf=BYTES",
+		.summary = "drive the virtio console; options as of rng, buf=BYTES, port=N",
 		.run = cmd_console},
 	{.name = "hostile",
 		.usage = "list|all|CASE [rng|console] [OPTION]...",

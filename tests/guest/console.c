@@ -2,11 +2,11 @@
 /* The virtio console as two streams. */
 #include "console.h"
 
+#include "console_ports.h"
 #include "lib.h"
 #include "page.h"
 #include "shell.h"
 
-#define QUEUES         2 /* RX is 0, TX is 1 */
 #define RX_CHAINS_MAX  256
 #define RX_BYTES_MAX   (8 * MIB)
 #define TABLE_SEGMENTS 4 /* of a chain, with indirect */
@@ -59,10 +59,16 @@ bool console_open(struct console *console, const struct console_options *options
 	memset(console, 0, sizeof(*console));
 	if (!virtio_find(VIRTIO_CONSOLE, 0, &console->dev))
 		return false;
+	/* Port 0 has queues 0 and 1, the control has 2 and 3, port n has 2 + 2n and the next. */
+	unsigned port = options->port, rx = port ? 2 + 2 * port : 0;
+	uint64_t features = port ? CONSOLE_F_MULTIPORT : 0;
+	if (features & ~console->dev.offered)
+		return fail("the device has no ports");
 	console->buffer_bytes = options->buffer_bytes;
-	console->rx = &console->dev.queues[0];
-	console->tx = &console->dev.queues[1];
-	return virtio_start(&console->dev, QUEUES, 0, &options->virtio) && rx_start(console);
+	console->rx = &console->dev.queues[rx];
+	console->tx = &console->dev.queues[rx + 1];
+	return virtio_start(&console->dev, rx + 2, features, &options->virtio) &&
+	       rx_start(console) && (!port || console_port_open(console, port));
 }
 
 bool console_close(struct console *console)

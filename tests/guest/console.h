@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A virtio console as two streams (virtio 1.2 §5.3, without MULTIPORT). CPU 0 only.
+ * A virtio console as two streams (virtio 1.2 §5.3). CPU 0 only.
  *
  * Nothing is copied: what is sent stays the device's until console_drain, and what comes is looked
  * at in the buffers that the device wrote.
@@ -14,10 +14,12 @@
 #include "virtio_pci.h"
 
 #define CONSOLE_BUFFER_MAX (1U << 20)
+#define CONSOLE_PORT_MAX   1
 
 struct console_options {
 	struct virtio_options virtio;
 	uint32_t buffer_bytes; /* of each chain, at most CONSOLE_BUFFER_MAX */
+	unsigned port;         /* 0: the console itself, without MULTIPORT */
 };
 
 struct console {

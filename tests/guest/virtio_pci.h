@@ -16,7 +16,7 @@
 #include "pci.h"
 #include "vring.h"
 
-#define VIRTIO_QUEUES_MAX 4 /* that this driver uses of a device */
+#define VIRTIO_QUEUES_MAX 6 /* that this driver uses of a device */
 #define VIRTIO_NO_VECTOR  0xffff
 
 #define VIRTIO_CONSOLE 3
