@@ -7,6 +7,9 @@
 
 extern const struct bench bench_boot;
 extern const struct bench bench_clock_cost;
+extern const struct bench bench_console_echo;
+extern const struct bench bench_console_in;
+extern const struct bench bench_console_out;
 extern const struct bench bench_exit;
 extern const struct bench bench_idle;
 extern const struct bench bench_kick_busy;

@@ -16,6 +16,9 @@ static const struct bench *const benches[] = {
 	&bench_exit,
 	&bench_boot,
 	&bench_idle,
+	&bench_console_echo,
+	&bench_console_out,
+	&bench_console_in,
 };
 
 static const struct bench *bench_find(const char *name)

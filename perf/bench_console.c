@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* console-echo, console-out, console-in: the virtio console of the embedded guest against QEMU's
+ * (q35, virtio-serial-pci, a Unix socket as its other end), the same guest image, each VMM with all
+ * its threads on the second chosen CPU and the client on the first. */
+#include "perf/bench.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "core/check.h"
+#include "perf/child.h"
+#include "ringvisor/client.h"
+
+#define MESSAGE_BYTES 64
+#define CHAIN_BYTES   4096 /* the guest's buffers */
+#define PATIENCE_MS   20000
+#define QEMU          "qemu-system-x86_64"
+
+/* One VMM with one guest whose console is our socket. */
+struct console_bench {
+	char folder[64], path[96], command[64];
+	char program[4096], guest[4096];
+	struct child vmm;
+	int fd; /* the console */
+	struct rv_client *client;
+	double enters; /* of the daemon, when the slice began */
+	uint8_t buf[65536];
+};
+
+/* --- Ringvisor: a daemon, a guest, GetConsole --- */
+
+static int rv_failed(struct diag *d, const struct rv_error *e)
+{
+	return diag_fail(d, -EIO, "ringvisor serve: %s", e->detail);
+}
+
+static int our_guest(struct console_bench *b, struct diag *d)
+{
+	struct rv_config *config = rv_config_create();
+	struct rv_error e;
+	rv_object guest;
+	int err = 0;
+
+	if (!config)
+		return -ENOMEM;
+	rv_config_set_kernel_type(config, RV_KERNEL_BUILTIN);
+	rv_config_set_cpus(config, 1);
+	rv_config_set_memory(config, 64 << 20);
+	rv_config_set_device(config, RV_DEVICE_CONSOLE, true);
+	if (rv_config_set_cmdline(config, b->command, &e) ||
+		rv_host_launch(b->client, "bench", config, &guest, PATIENCE_MS, &e))
+		err = rv_failed(d, &e);
+	rv_config_destroy(config);
+	if (err)
+		return err;
+	return rv_guest_console(b->client, guest, &b->fd, PATIENCE_MS, &e) ? rv_failed(d, &e) : 0;
+}
+
+static int our_start(struct console_bench *b, struct diag *d)
+{
+	char *argv[] = {b->program, "serve", "--socket", b->path, NULL};
+	struct rv_error e;
+	int err;
+
+	child_path(b->program, sizeof(b->program), "RINGVISOR", "../src/main/ringvisor");
+	if (access(b->program, X_OK) || access("/dev/kvm", R_OK | W_OK))
+		return diag_fail(d, -ENOTSUP, "no %s or no /dev/kvm", b->program);
+	err = child_start(&b->vmm, argv, d);
+	for (unsigned int i = 0; !err && !b->client && i < PATIENCE_MS / 10; i++) {
+		b->client = rv_connect(b->path, NULL, NULL, PATIENCE_MS, &e);
+		if (!b->client)
+			poll(NULL, 0, 10);
+	}
+	if (!err && !b->client)
+		err = rv_failed(d, &e);
+	return err ? err : our_guest(b, d);
+}
+
+/* --- QEMU --- */
+
+static int listen_at(const char *path, struct diag *d)
+{
+	struct sockaddr_un at = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	snprintf(at.sun_path, sizeof(at.sun_path), "%s", path);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&at, sizeof(at)) || listen(fd, 1)) {
+		int err = diag_errno(d, -errno, "%s", path);
+
+		if (fd >= 0)
+			close(fd);
+		return err;
+	}
+	return fd;
+}
+
+static int qemu_start(struct console_bench *b, struct diag *d)
+{
+	char chardev[128];
+	char *argv[] = {QEMU, "-M", "q35", "-enable-kvm", "-cpu", "qemu64", "-m", "64",
+		"-nodefaults", "-no-user-config", "-display", "none", "-device",
+		"virtio-serial-pci,max_ports=1,disable-legacy=on", "-chardev", chardev, "-device",
+		"virtconsole,chardev=c", "-kernel", b->guest, "-append", b->command, NULL};
+	struct pollfd p;
+	int err;
+
+	child_path(b->guest, sizeof(b->guest), "RINGVISOR_GUEST", "../tests/guest/guest.elf");
+	if (access("/usr/bin/" QEMU, X_OK) || access(b->guest, R_OK))
+		return diag_fail(d, -ENOTSUP, QEMU " is not installed (Debian: qemu-system-x86)");
+	snprintf(chardev, sizeof(chardev), "socket,id=c,path=%s", b->path);
+	p = (struct pollfd){.fd = listen_at(b->path, d), .events = POLLIN};
+	if (p.fd < 0)
+		return p.fd;
+	err = child_start(&b->vmm, argv, d);
+	if (!err && poll(&p, 1, PATIENCE_MS) == 1)
+		b->fd = accept(p.fd, NULL, NULL);
+	else if (!err)
+		err = diag_fail(d, -EIO, QEMU " did not connect its console");
+	close(p.fd);
+	return err;
+}
+
+/* --- life --- */
+
+static void console_teardown(void *state)
+{
+	struct console_bench *b = state;
+
+	if (b->fd >= 0)
+		close(b->fd);
+	rv_destroy(b->client);
+	if (b->vmm.pid)
+		child_end(&b->vmm);
+	unlink(b->path);
+	rmdir(b->folder);
+	free(b);
+}
+
+static int console_setup(
+	const struct bench_variant *v, const struct bench_options *o, void **state, struct diag *d)
+{
+	struct console_bench *b = calloc(1, sizeof(*b));
+	cpu_set_t before;
+	int err;
+
+	if (!b)
+		return -ENOMEM;
+	b->fd = -1;
+	snprintf(b->folder, sizeof(b->folder), "/tmp/ringbench-XXXXXX");
+	if (!mkdtemp(b->folder)) {
+		free(b);
+		return diag_errno(d, -errno, "a folder for a socket");
+	}
+	snprintf(b->path, sizeof(b->path), "%s/s", b->folder);
+	snprintf(b->command, sizeof(b->command), "run=%s", (const char *)v->arg);
+	/* The child and all of its threads inherit it. */
+	CHECK(sched_getaffinity(0, sizeof(before), &before) == 0);
+	if (o->cpus > 1)
+		bench_pin(bench_cpu(o, 1));
+	err = v->role == BENCH_PEER ? qemu_start(b, d) : our_start(b, d);
+	sched_setaffinity(0, sizeof(before), &before);
+	if (err)
+		console_teardown(b);
+	else
+		*state = b;
+	return err;
+}
+
+/* --- figures of the daemon --- */
+
+/* io_uring_enter calls of the daemon's only reactor so far; 0: unknown. */
+static double daemon_enters(struct console_bench *b)
+{
+	static const char name[] = "\nringvisor_reactor_enters_total{";
+	char text[65536];
+	struct rv_error e;
+	const char *at;
+	ssize_t n;
+	int fd;
+
+	if (!b->client || rv_host_metrics(b->client, &fd, PATIENCE_MS, &e))
+		return 0;
+	n = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	text[n > 0 ? n : 0] = '\0';
+	at = strstr(text, name);
+	at = at ? strchr(at, '}') : NULL;
+	return at ? strtod(at + 1, NULL) : 0;
+}
+
+static void calls_begin(struct console_bench *b)
+{
+	b->enters = daemon_enters(b);
+}
+
+static void calls_end(struct console_bench *b, struct bench_slice *s, uint64_t chains)
+{
+	if (b->enters > 0 && chains)
+		bench_set(s, "system calls", "per chain",
+			(daemon_enters(b) - b->enters) / (double)chains);
+}
+
+/* --- slices --- */
+
+static int transfer_failed(struct diag *d)
+{
+	return diag_errno(d, -errno, "the console's socket");
+}
+
+/* One message to the guest and back. */
+static int echo_once(struct console_bench *b, struct diag *d)
+{
+	size_t got = 0;
+
+	if (write(b->fd, b->buf, MESSAGE_BYTES) != MESSAGE_BYTES)
+		return transfer_failed(d);
+	while (got < MESSAGE_BYTES) {
+		ssize_t n = read(b->fd, b->buf, MESSAGE_BYTES - got);
+
+		if (n <= 0)
+			return transfer_failed(d);
+		got += (size_t)n;
+	}
+	return 0;
+}
+
+static int echo_slice(void *state, struct bench_slice *s, struct diag *d)
+{
+	struct console_bench *b = state;
+	uint64_t start, end;
+	int err;
+
+	memset(b->buf, 'x', MESSAGE_BYTES);
+	calls_begin(b);
+	do {
+		start = bench_now(s);
+		err = echo_once(b, d);
+		end = bench_now(s);
+	} while (!err && bench_record(s, start, end));
+	calls_end(b, s, s->ops * 2);
+	return err;
+}
+
+/* The guest has an endless stream for us; between the slices the full socket holds it up. */
+static int out_slice(void *state, struct bench_slice *s, struct diag *d)
+{
+	struct console_bench *b = state;
+
+	calls_begin(b);
+	do {
+		ssize_t n = read(b->fd, b->buf, sizeof(b->buf));
+
+		if (n <= 0)
+			return transfer_failed(d);
+		bench_count(s, 0, (uint64_t)n);
+	} while (bench_more(s));
+	calls_end(b, s, s->bytes / CHAIN_BYTES);
+	return 0;
+}
+
+static int in_slice(void *state, struct bench_slice *s, struct diag *d)
+{
+	struct console_bench *b = state;
+
+	calls_begin(b);
+	do {
+		ssize_t n = write(b->fd, b->buf, sizeof(b->buf));
+
+		if (n <= 0)
+			return transfer_failed(d);
+		bench_count(s, 0, (uint64_t)n);
+	} while (bench_more(s));
+	calls_end(b, s, s->bytes / CHAIN_BYTES);
+	return 0;
+}
+
+/* --- the tables --- */
+
+#define OURS(command, slice)                                                                       \
+	{                                                                                          \
+		"ringvisor", BENCH_MEASURED, command, console_setup, slice, console_teardown       \
+	}
+#define THEIRS(command, slice)                                                                     \
+	{                                                                                          \
+		"QEMU q35", BENCH_PEER, command, console_setup, slice, console_teardown            \
+	}
+
+static const struct bench_variant echo_variants[] = {
+	OURS("console echo", echo_slice), THEIRS("console echo", echo_slice)};
+static const struct bench_variant out_variants[] = {
+	OURS("console source 1000000000000000", out_slice),
+	THEIRS("console source 1000000000000000", out_slice)};
+static const struct bench_variant in_variants[] = {OURS("console sink 1000000000000000", in_slice),
+	THEIRS("console sink 1000000000000000", in_slice)};
+
+static const struct bench_target echo_targets[] = {
+	{.of = {"ringvisor", BENCH_LATENCY, BENCH_P50},
+		.over = {"QEMU q35", BENCH_LATENCY, BENCH_P50},
+		.bound = 0.7},
+};
+static const struct bench_target rate_targets[] = {
+	{.of = {"ringvisor", BENCH_BYTES, BENCH_P50},
+		.over = {"QEMU q35", BENCH_BYTES, BENCH_P50},
+		.at_least = true,
+		.bound = 2},
+	{.of = {"ringvisor", "system calls", BENCH_P50}, .bound = 0.2},
+};
+
+const struct bench bench_console_echo = {
+	.name = "console-echo",
+	.summary = "client to guest to client over the virtio console, 64 bytes",
+	.variant = echo_variants,
+	.variants = ARRAY_SIZE(echo_variants),
+	.target = echo_targets,
+	.targets = ARRAY_SIZE(echo_targets),
+};
+
+const struct bench bench_console_out = {
+	.name = "console-out",
+	.summary = "guest to client over the virtio console, chains of 4 KiB",
+	.variant = out_variants,
+	.variants = ARRAY_SIZE(out_variants),
+	.target = rate_targets,
+	.targets = ARRAY_SIZE(rate_targets),
+};
+
+const struct bench bench_console_in = {
+	.name = "console-in",
+	.summary = "client to guest over the virtio console, chains of 4 KiB",
+	.variant = in_variants,
+	.variants = ARRAY_SIZE(in_variants),
+	.target = rate_targets,
+	.targets = ARRAY_SIZE(rate_targets),
+};
