@@ -10,6 +10,8 @@
 #include "core/check.h"
 
 #define LINGER_NS 2000000000ULL
+/* A terminal that somebody made non-blocking answers -EAGAIN: io_uring does not wait for it. */
+#define RETRY_NS 10000000ULL
 
 static void stream_flush(struct stream *s);
 static void stream_read(struct stream *s);
@@ -35,8 +37,10 @@ static void stream_written(struct io_op *op, int res, uint32_t flags)
 		s->dropped_bytes += kept_bytes(s);
 		s->kept_tail = s->kept_head;
 	}
-	if (s->closing && (res == -ECANCELED || !s->linger || !kept_bytes(s)))
+	if (s->closing && (!s->linger || !kept_bytes(s)))
 		stream_finish_close(s);
+	else if (res == -EAGAIN)
+		reactor_timer_start(s->home, &s->retry_timer, RETRY_NS);
 	else
 		stream_flush(s);
 }
@@ -51,8 +55,12 @@ static void stream_got(struct io_op *op, int res, uint32_t flags)
 		stream_finish_close(s);
 		return;
 	}
-	if ((res <= 0 && old) || res == -EINTR || res == -EAGAIN) {
+	if ((res <= 0 && old) || res == -EINTR) {
 		stream_read(s);
+		return;
+	}
+	if (res == -EAGAIN) {
+		reactor_timer_start(s->home, &s->retry_timer, RETRY_NS);
 		return;
 	}
 	if (res <= 0) {
@@ -69,7 +77,19 @@ static void stream_linger_over(struct reactor_timer *t)
 {
 	struct stream *s = container_of(t, struct stream, linger_timer);
 
+	/* Whatever the write in flight still comes to, there is no other. */
+	s->linger = false;
 	io_cancel(s->home, &s->write_op);
+	stream_finish_close(s);
+}
+
+static void stream_retry(struct reactor_timer *t)
+{
+	struct stream *s = container_of(t, struct stream, retry_timer);
+
+	stream_flush(s);
+	if (s->in_start == s->in_end)
+		stream_read(s);
 }
 
 static bool stream_flush_task(struct reactor_task *t)
@@ -89,6 +109,7 @@ void stream_init(struct stream *s, struct reactor *home,
 	s->write_op.done = stream_written;
 	s->read_op.done = stream_got;
 	reactor_task_init(&s->flush_task, stream_flush_task);
+	reactor_timer_init(&s->retry_timer, stream_retry);
 	reactor_timer_init(&s->linger_timer, stream_linger_over);
 }
 
@@ -137,8 +158,11 @@ static void stream_renew(struct stream *s)
 
 int stream_client(struct stream *s, struct diag *d)
 {
-	int fd = stream_end_client(&s->end, s->home, s->out_broken, d);
+	int fd;
 
+	if (s->closing)
+		return diag_fail(d, -ESHUTDOWN, "the stream is at its end");
+	fd = stream_end_client(&s->end, s->home, s->out_broken, d);
 	if (stream_end_is_renewed(&s->end))
 		stream_renew(s);
 	stream_flush(s);
@@ -171,6 +195,8 @@ void stream_write(struct stream *s, const void *data, uint32_t len_bytes)
 	else if (take > stream_room(s))
 		take = stream_room(s);
 	s->dropped_bytes += len_bytes - take;
+	if (!take)
+		return;
 	while (take) {
 		uint32_t at = s->kept_head % STREAM_KEPT_BYTES;
 		uint32_t part = take < STREAM_KEPT_BYTES - at ? take : STREAM_KEPT_BYTES - at;
@@ -199,6 +225,7 @@ static void stream_last_words(struct stream *s)
 		s->kept_tail += (uint32_t)n;
 	}
 	s->dropped_bytes += kept_bytes(s);
+	s->kept_tail = s->kept_head;
 }
 
 static void stream_closed_msg(struct reactor_timer *t)
@@ -210,8 +237,11 @@ static void stream_closed_msg(struct reactor_timer *t)
 
 static void stream_finish_close(struct stream *s)
 {
-	if (s->write_op.in_flight || s->read_op.in_flight)
+	bool to_write = s->linger && kept_bytes(s) && reactor_timer_armed(&s->retry_timer);
+
+	if (s->write_op.in_flight || s->read_op.in_flight || to_write)
 		return;
+	reactor_timer_stop(s->home, &s->retry_timer);
 	reactor_timer_stop(s->home, &s->linger_timer);
 	stream_last_words(s);
 	stream_end_close(&s->end, s->home);

@@ -24,7 +24,7 @@ struct stream {
 	void *ctx;
 
 	struct stream_end end;
-	bool linger; /* stream_close waits a little for a slow reader */
+	bool linger; /* stream_close waits a little for a slow reader, or still does */
 
 	uint8_t *kept; /* ring of output; allocated with the first byte */
 	uint32_t kept_head, kept_tail;
@@ -37,6 +37,7 @@ struct stream {
 	uint32_t in_start, in_end;
 	bool in_ended;
 
+	struct reactor_timer retry_timer; /* armed after an -EAGAIN */
 	struct reactor_timer linger_timer;
 	void (*closed)(struct stream *s);
 	bool closing;
@@ -48,8 +49,8 @@ void stream_init(struct stream *s, struct reactor *home,
 	uint32_t (*input)(void *ctx, const uint8_t *data, uint32_t len_bytes), void *ctx);
 
 /* stream_client: another handle on the stream for a client: a SOCK_STREAM descriptor,
- * close-on-exec, owned by the caller; -errno with text. The first call makes the socket pair and
- * starts the flow. */
+ * close-on-exec, owned by the caller; -errno with text (-ESHUTDOWN: it is being closed). The first
+ * call makes the socket pair and starts the flow. */
 int stream_client(struct stream *s, struct diag *d);
 
 /* stream_open_files: uses these descriptors instead (ownership passes; in may be -1), for a

@@ -14,6 +14,8 @@ enum { CONFIG_COLS = 0, CONFIG_ROWS = 2, CONFIG_MAX_PORTS = 4, CONFIG_EMERG = 8 
  * a file or a terminal is worth waiting for. */
 #define DRAIN_CLIENT_NS 20000000ULL
 #define DRAIN_FILE_NS   2000000000ULL
+/* A terminal that somebody made non-blocking answers -EAGAIN: io_uring does not wait for it. */
+#define RETRY_NS 10000000ULL
 
 static struct console *console_of(struct virtio_device *dev)
 {
@@ -89,7 +91,8 @@ static enum virtio_serve keep_queue(struct console *c, struct virtio_queue *q)
 	uint64_t bytes = 0;
 
 	if (!batch_is_empty(&c->tx.batch))
-		return VIRTIO_SERVE_BLOCKED; /* half a chain is written: the rest waits for a client */
+		return VIRTIO_SERVE_BLOCKED; /* half a chain is written: the rest waits for a client
+					      */
 	for (unsigned int i = 0; i < VIRTIO_BUDGET_CHAINS && bytes < VIRTIO_BUDGET_BYTES; i++) {
 		if (!vq_pop(&q->vq, &chain))
 			return VIRTIO_SERVE_IDLE;
@@ -176,6 +179,10 @@ static void tx_done(struct io_op *op, int res, uint32_t cqe_flags)
 	else if (!old && !is_passing(res))
 		tx_broken(c);
 	resets_go_on(c, CONSOLE_TX);
+	if (res == -EAGAIN && !c->giving_up) {
+		reactor_timer_start(home(c), &c->retry_timer, RETRY_NS);
+		return;
+	}
 	if (!c->giving_up) {
 		write_kept(c);
 		virtio_queue_wake(queue_of(c, CONSOLE_TX));
@@ -214,7 +221,19 @@ static void rx_done(struct io_op *op, int res, uint32_t cqe_flags)
 		c->in_ended = true;
 	}
 	resets_go_on(c, CONSOLE_RX);
-	virtio_queue_wake(q);
+	if (res == -EAGAIN)
+		reactor_timer_start(home(c), &c->retry_timer, RETRY_NS);
+	else
+		virtio_queue_wake(q);
+}
+
+static void retry(struct reactor_timer *t)
+{
+	struct console *c = container_of(t, struct console, retry_timer);
+
+	write_kept(c);
+	virtio_queue_wake(queue_of(c, CONSOLE_TX));
+	virtio_queue_wake(queue_of(c, CONSOLE_RX));
 }
 
 /* --- ops --- */
@@ -404,6 +423,7 @@ void console_close(struct console *c)
 	CHECK(!c->rx.op.in_flight && !c->tx.op.in_flight);
 	c->dropped_bytes += kept_bytes(c);
 	kept_forget(c);
+	reactor_timer_stop(home(c), &c->retry_timer);
 	stream_end_close(&c->end, home(c));
 }
 
@@ -417,6 +437,7 @@ int console_init(struct console *c, struct virtio_env *env, struct diag *d)
 	c->rx.op.done = rx_done;
 	c->tx.op.done = tx_done;
 	reactor_timer_init(&c->drain_timer, drain_over);
+	reactor_timer_init(&c->retry_timer, retry);
 	err = virtio_device_init(&c->dev, &console_ops, env, "virtio-console",
 		CONSOLE_F_SIZE | CONSOLE_F_EMERG_WRITE, CONSOLE_QUEUES, sizes, d);
 	if (err)

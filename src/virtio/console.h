@@ -48,6 +48,7 @@ struct console {
 	uint64_t write_start_ns;
 	bool giving_up; /* the end has waited long enough */
 	struct reactor_timer drain_timer;
+	struct reactor_timer retry_timer; /* armed after an -EAGAIN */
 	void (*drained)(struct console *c);
 	uint64_t bytes_out, bytes_in, dropped_bytes; /* figures */
 };
