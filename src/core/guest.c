@@ -241,6 +241,7 @@ static void guest_start_build(struct guest *g, struct guest_call *call)
 	g->last_detail[0] = '\0';
 	if (!b) {
 		g->active = NULL;
+		config_finish(&call->config);
 		guest_refuse(g, call, GUEST_INTERNAL_ERROR, "out of memory");
 		return;
 	}
