@@ -3,11 +3,13 @@
 #include "main/main.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/check.h"
 #include "guest_elf.h"
@@ -98,6 +100,9 @@ int parse_cores(const char *text, int *cores, unsigned int max, struct diag *d)
 			last = parse_core(&text, &allowed, d);
 			if (last < 0)
 				return last;
+			if (last < first)
+				return diag_fail(d, -EINVAL,
+					"--cores: the range %d-%d runs backwards", first, last);
 		}
 		for (int core = first; core <= last; core++) {
 			for (unsigned int i = 0; i < n; i++)
@@ -157,8 +162,18 @@ static const struct {
 	{"-h", help_main},
 };
 
+/* A standard descriptor that is closed would become one of ours, which the guest's output must not
+ * reach. What takes its place refuses reads or writes as a closed one does. */
+static void standard_descriptors_open(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0)
+			(void)!open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
+
 int main(int argc, char **argv)
 {
+	standard_descriptors_open();
 	if (argc < 2) {
 		fputs(usage, stderr);
 		return EXIT_USAGE;

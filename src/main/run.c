@@ -176,7 +176,12 @@ static int run_open(
 		return 0;
 	if (!strcmp(where, "stdio"))
 		return run_open_stdio(r, option, in, out, d);
-	*out = open(where, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0644);
+	/* A FIFO without a reader would block the open for ever. */
+	*out = open(where, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0644);
+	if (*out >= 0)
+		fcntl(*out, F_SETFL, O_WRONLY);
+	else if (errno == ENXIO)
+		return diag_errno(d, -ENXIO, "%s: %s: nobody reads from it", option, where);
 	return *out < 0 ? diag_errno(d, -errno, "%s: %s", option, where) : 0;
 }
 
@@ -226,6 +231,7 @@ static void run_created(struct guest_call *call, enum guest_error err, const cha
 	if (r->quitting)
 		return run_over(r, r->signal ? 128 + r->signal : EXIT_OK);
 	if (run_open_serial(r, &d) || run_open_console(r, &d)) {
+		terminal_restore();
 		complain("%s", d.text);
 		r->quitting = r->stop_pending = true;
 		guest_stop(r->guest, &r->stop);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -24,6 +25,21 @@ void terminal_restore(void)
 	raw = 0;
 }
 
+static void restore_and_die(int sig)
+{
+	terminal_restore();
+	raise(sig); /* its action is the default one again */
+}
+
+/* A failed CHECK does not run what is registered for the exit. */
+static void restore_at_abort(void)
+{
+	struct sigaction sa = {.sa_handler = restore_and_die, .sa_flags = SA_RESETHAND};
+
+	sigemptyset(&sa.sa_mask);
+	sigaction(SIGABRT, &sa, NULL);
+}
+
 static int terminal_make_raw(void)
 {
 	struct termios t;
@@ -34,6 +50,7 @@ static int terminal_make_raw(void)
 	cfmakeraw(&t);
 	raw = 1;
 	atexit(terminal_restore);
+	restore_at_abort();
 	return tcsetattr(STDIN_FILENO, TCSANOW, &t) < 0 ? -errno : 0;
 }
 

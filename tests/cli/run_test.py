@@ -79,6 +79,9 @@ class BadInput(unittest.TestCase):
     def test_cores(self):
         self.refused(2, ["--cores", "x"], "--builtin", "--cores", "x")
         self.refused(2, ["--cores", "9999"], "--builtin", "--cores", "9999")
+        last = max(os.sched_getaffinity(0))
+        if last > 0:
+            self.refused(2, ["--cores", "backwards"], "--builtin", "--cores", f"{last}-0")
 
     def test_kernel_files(self):
         self.refused(1, ["KERNEL_LOAD_FAILURE", "/nonexistent"], "--kernel", "/nonexistent")
@@ -112,6 +115,11 @@ class BadInput(unittest.TestCase):
 
     def test_serial_file_that_cannot_be_made(self):
         self.refused(1, ["--serial", "/nonexistent/log"], "--builtin", "--serial", "/nonexistent/log")
+
+    def test_serial_to_a_fifo_that_nobody_reads(self):
+        fifo = os.path.join(self.folder.name, "fifo")
+        os.mkfifo(fifo)
+        self.refused(1, ["--serial", fifo, "nobody reads"], "--builtin", "--serial", fifo)
 
     def test_help(self):
         result = run("--help")
@@ -180,6 +188,21 @@ class Guest(unittest.TestCase):
             finally:
                 process.kill()
                 process.communicate()
+
+    def test_closed_descriptors(self):
+        # None of the process's own files may take their place.
+        for closed in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
+            with self.subTest(closed):
+                result = subprocess.run(["sh", "-c", f'exec "$0" run --builtin --cmdline "run=echo hi;halt" {closed}',
+                                         RINGVISOR], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                                        timeout=DEADLINE, check=False)
+                self.assertEqual((result.returncode, result.stderr), (0, ""))
+
+    def test_a_reader_that_leaves(self):
+        command = '"$0" run --builtin --cmdline "run=help;help;help;halt" | head -c 1; exit "${PIPESTATUS[0]}"'
+        result = subprocess.run(["bash", "-c", command, RINGVISOR], stdin=subprocess.DEVNULL, capture_output=True,
+                                text=True, timeout=DEADLINE, check=False)
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
 
     def test_no_kvm(self):
         if os.geteuid() != 0:
@@ -267,6 +290,26 @@ class Terminal(unittest.TestCase):
         self.start()
         self.process.send_signal(signal.SIGTERM)
         self.ended(128 + signal.SIGTERM)
+
+    def test_restored_after_an_abort(self):
+        self.start()
+        self.process.send_signal(signal.SIGABRT)
+        self.ended(-signal.SIGABRT)
+
+    def test_a_non_blocking_terminal(self):
+        # As a program that shares it may leave it; a full one then neither ends the output nor spins.
+        self.start()
+        os.set_blocking(self.slave, False)
+        os.write(self.master, b"help\r" * 30)
+        self.expect(b"crash")
+        while select.select([self.master], [], [], 1)[0]:
+            os.read(self.master, 4096)
+        os.write(self.master, b"echo whole\r")
+        self.expect(b"VERDICT echo ok")
+        os.write(self.master, b"help\r" * 30)
+        os.write(self.master, b"\x01x")
+        self.process.wait(DEADLINE)
+        self.ended(0)
 
     def test_restored_after_a_failure(self):
         self.start()
