@@ -33,9 +33,11 @@ static void coalesce_set(struct machine *m, bool on)
 		return;
 	if (vm_coalesce(&m->vm, on, LAYOUT_PORT_UART, 1))
 		return;
-	if (!on)
-		coalesced_take(m, vm_coalesced_mark(&m->vm));
 	m->quiet_ticks = 0;
+	/* What is left in the ring may lie behind exits that wait in a mailbox: the tick takes them
+	 * in their order. */
+	if (!on)
+		reactor_timer_start(m->home, &m->coalesce_timer, 0);
 }
 
 static void coalesce_tick(struct reactor_timer *t)

@@ -251,21 +251,25 @@ int vm_coalesce(struct vm *vm, bool on, uint16_t port, unsigned int ports)
 }
 
 /* KVM's ring has indexes modulo its size; the counts here never wrap in practice and tell a mark
- * that has been passed from one that lies ahead. `first` in the ring is always drained % entries.
- */
+ * that has been passed from one that lies ahead. `first` in the ring is drained % entries, or, for
+ * a moment in vm_coalesced_pop, one entry behind that. */
 uint64_t vm_coalesced_mark(const struct vm *vm)
 {
-	uint64_t drained;
+	uint64_t drained, again;
 	uint32_t last;
 
 	if (!vm->coalesced)
 		return 0;
 	/* Pairs with the release in vm_coalesced_pop: `last` is read no earlier than `drained`, so
-	 * the distance cannot come out negative. If the reactor takes entries in between, the mark
-	 * may lie too low by what other vCPUs wrote in the same instant, which has no order to
-	 * ours. */
-	drained = __atomic_load_n(&vm->coalesced_drained, __ATOMIC_ACQUIRE);
-	last = __atomic_load_n(&vm->coalesced->last, __ATOMIC_ACQUIRE);
+	 * the distance cannot come out negative. If the reactor takes entries in between, other
+	 * vCPUs may fill their places, and the distance would seem shorter by a whole ring: then
+	 * both are read anew. */
+	again = __atomic_load_n(&vm->coalesced_drained, __ATOMIC_ACQUIRE);
+	do {
+		drained = again;
+		last = __atomic_load_n(&vm->coalesced->last, __ATOMIC_ACQUIRE);
+		again = __atomic_load_n(&vm->coalesced_drained, __ATOMIC_ACQUIRE);
+	} while (again != drained);
 	return drained + (last + vm->coalesced_entries - drained % vm->coalesced_entries) %
 				 vm->coalesced_entries;
 }
@@ -285,8 +289,9 @@ bool vm_coalesced_pop(struct vm *vm, uint64_t mark, struct vm_coalesced *w)
 	w->data = 0;
 	memcpy(&w->data, e->data, w->size_bytes);
 	drained++;
-	/* The entry is read before the kernel may use it again. */
-	__atomic_store_n(&vm->coalesced->first, drained % vm->coalesced_entries, __ATOMIC_RELEASE);
+	/* The count first: who sees `last` with an entry in the freed place sees the count, too.
+	 * The entry is read before the kernel may use it again. */
 	__atomic_store_n(&vm->coalesced_drained, drained, __ATOMIC_RELEASE);
+	__atomic_store_n(&vm->coalesced->first, drained % vm->coalesced_entries, __ATOMIC_RELEASE);
 	return true;
 }

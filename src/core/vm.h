@@ -42,7 +42,8 @@ bool vm_host_init_sipi(struct vm_host *h);
 /* "KVM API 12, VMX/SVM" or "…, no VMX/SVM: guest kernel mode is interpreted". Static text. */
 const char *vm_host_describe(const struct vm_host *h);
 
-#define VM_GSI_MAX 4096 /* KVM_MAX_IRQ_ROUTES */
+/* KVM_MAX_IRQ_ROUTES, less the second entry that each of the PICs' 16 GSIs has. */
+#define VM_GSI_MAX (4096 - 16)
 
 struct vm_msi {
 	uint64_t addr;
@@ -55,7 +56,7 @@ struct vm {
 	const struct vm_host *host;
 	int fd;
 	unsigned int slots_used;
-	uint64_t gsi_used[VM_GSI_MAX / 64];
+	uint64_t gsi_used[(VM_GSI_MAX + 63) / 64];
 	struct vm_msi *msi;       /* by GSI, VM_GSI_MAX entries, allocated with the first */
 	unsigned int gsi_highest; /* highest GSI in use, +1 */
 	struct kvm_coalesced_mmio_ring *coalesced; /* mapped by the first vCPU; NULL: not offered */
