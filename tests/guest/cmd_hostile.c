@@ -155,6 +155,8 @@ static const char *obstacle(const struct hostile *h, const struct hostile_case *
 		return "the device cannot reset one queue";
 	if ((needs & NEEDS_MSIX) && !h->dev.msix_cap)
 		return "the device has no MSI-X";
+	if ((needs & NEEDS_INTX) && !hostile_intx_gsi(h))
+		return "where INTx goes is not known";
 	if ((needs & NEEDS_TWO_CPUS) && smp_online() < 2)
 		return "one CPU";
 	if ((needs & NEEDS_RNG) && h->is_console)

@@ -31,6 +31,7 @@ enum {
 	NEEDS_EVENT_IDX = 0x20, /* offered */
 	NEEDS_MSIX = 0x40,
 	NEEDS_RING_RESET = 0x80, /* negotiated; without it, it is not */
+	NEEDS_INTX = 0x100,
 };
 
 struct hostile {
@@ -71,6 +72,10 @@ bool hostile_stop(struct hostile *h);
 
 /* One correct chain, there and back. */
 bool hostile_round(struct hostile *h);
+
+/* The I/O APIC's input of the function's INTA, if the loader left it in the interrupt line
+ * register: then it is beyond those of ISA; else 0. */
+unsigned hostile_intx_gsi(const struct hostile *h);
 
 /* Waits for one of the outcomes that the device itself shows. */
 unsigned hostile_outcome(const struct hostile *h, unsigned allows);

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A driver that changes its mind: vectors masked, unmasked and moved while the queue works (PCI
- * Local Bus 3.0 §6.8.2), and one queue reset under way (virtio 1.2 §2.6.1). All of it is allowed.
+ * A driver of many ways: interrupts by the line; vectors masked, unmasked and moved while the queue
+ * works (PCI Local Bus 3.0 §6.8.2), and one queue reset under way (virtio 1.2 §2.6.1). All of it is
+ * allowed.
  */
+#include "apic.h"
 #include "clock.h"
 #include "hostile.h"
 #include "lib.h"
@@ -19,6 +21,9 @@
 #define ARRIVAL_US     5000000
 #define ABSENCE_US     20000
 #define QUEUE_RESETS   20
+#define GSI_PCI_FIRST  16
+#define GSI_PCI_END    24
+#define ISR_QUEUE      1
 #define ROUNDS         8
 
 /* The queue's MSI-X entry, with a vector of this file's own in it. */
@@ -150,6 +155,49 @@ static bool vector_moved(struct hostile *h, unsigned *outcome)
 	return true;
 }
 
+unsigned hostile_intx_gsi(const struct hostile *h)
+{
+	unsigned line = pci_read8(&h->dev.pci, PCI_INTERRUPT_LINE);
+	return line >= GSI_PCI_FIRST && line < GSI_PCI_END ? line : 0;
+}
+
+/*
+ * Without MSI-X: the line stays up until the ISR is read, which says why it is. The I/O APIC takes
+ * it as an edge here: our handlers do not ask the device, so a level would interrupt without end.
+ */
+static bool line_interrupts(struct hostile *h, unsigned vector)
+{
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		uint64_t seen = irq_count[vector];
+		if (!round_with_irq(h) || !irq_comes(vector, seen))
+			return false;
+		uint8_t why = mmio_read8(h->dev.isr.address);
+		uint8_t again = mmio_read8(h->dev.isr.address);
+		if (why != ISR_QUEUE || again)
+			return fail("the ISR is 0x%x, then 0x%x", why, again);
+		seen = irq_count[vector];
+		if (!hostile_round(h) || !irq_stays_away(vector, seen)) /* not asked for */
+			return false;
+	}
+	return true;
+}
+
+static bool intx(struct hostile *h, unsigned *outcome)
+{
+	unsigned gsi = hostile_intx_gsi(h), vector = vector_get(0);
+	bool was_irq = h->options.irq;
+	*outcome = OUTCOME_CHECKED;
+	h->options.irq = false;
+	bool ok = hostile_stop(h) && hostile_start(h);
+	h->options.irq = was_irq;
+	if (!ok)
+		return false;
+	ioapic_route_edge(gsi, vector);
+	ok = line_interrupts(h, vector);
+	ioapic_mask(gsi);
+	return ok;
+}
+
 /* One queue reset with a chain perhaps under way, and set up anew, while the device goes on. */
 static bool queue_resets(struct hostile *h, unsigned *outcome)
 {
@@ -182,6 +230,7 @@ const struct hostile_case hostile_interrupt_cases[] = {
 	{"vector-masked", NEEDS_MSIX, OUTCOME_CHECKED, vector_masked},
 	{"function-masked", NEEDS_MSIX, OUTCOME_CHECKED, function_masked},
 	{"vector-moved", NEEDS_MSIX, OUTCOME_CHECKED, vector_moved},
+	{"intx", NEEDS_INTX, OUTCOME_CHECKED, intx},
 	{"queue-resets", NEEDS_RING_RESET, OUTCOME_CHECKED, queue_resets},
 };
 const unsigned hostile_interrupt_count = ARRAY_SIZE(hostile_interrupt_cases);

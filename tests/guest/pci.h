@@ -18,6 +18,7 @@ enum {
 	PCI_BAR0 = 0x10,
 	PCI_SECONDARY_BUS = 0x19,
 	PCI_CAP_FIRST = 0x34,
+	PCI_INTERRUPT_LINE = 0x3c,
 };
 
 #define PCI_COMMAND_IO     0x01
