@@ -85,7 +85,8 @@ bool console_close(struct console *console)
 
 static bool wait(struct console *console, struct virtio_queue *queue)
 {
-	if (virtio_wait(queue, TIMEOUT_US))
+	bool is_tx = queue == console->tx;
+	if (is_tx ? virtio_wait_batch(queue, TIMEOUT_US) : virtio_wait(queue, TIMEOUT_US))
 		return true;
 	return fail("nothing happened on queue %u for %u s, status 0x%x", queue->index,
 		TIMEOUT_US / 1000000, virtio_status(&console->dev));

@@ -11,7 +11,8 @@
 #define RESETS        50
 #define STATUS_RESETS 200
 #define WRAP_CHAINS   66000
-#define FIGHT_US      200000
+#define FIGHT_US      20000
+#define FIGHTS        10
 #define FIGHT_KICKS   64 /* a kick in so many writes */
 #define JOIN_US       10000000
 #define QUIET_US      20000
@@ -113,7 +114,7 @@ static bool event_nonsense(struct hostile *h, unsigned *outcome)
 	return true;
 }
 
-/* --- two CPUs --- */
+/* --- garbage in the ring, by one CPU or two --- */
 
 static struct fight {
 	volatile struct vring_desc *desc;
@@ -157,28 +158,40 @@ static uint64_t fight_run(uint64_t seed)
 }
 
 /* Whatever comes of the queue, a reset must help; several times over. */
-static bool two_cpus(struct hostile *h, unsigned *outcome)
+static bool fights(struct hostile *h, bool both)
 {
-	*outcome = OUTCOME_CHECKED;
-	for (uint64_t round = 1; round <= 5; round++) {
+	for (uint64_t round = 1; round <= FIGHTS; round++) {
 		fight = (struct fight){
 			.desc = h->queue->ring.desc,
 			.driver = h->queue->ring.driver,
 			.doorbell = h->queue->doorbell,
 			.buffers = (uint64_t)h->scratch,
-			.deadline = rdtsc() + FIGHT_US / 5 * clock_tsc_khz() / 1000,
+			.deadline = rdtsc() + FIGHT_US * clock_tsc_khz() / 1000,
 			.size = h->queue->ring.params.size,
 			.index = h->queue->index,
 			.packed = h->options.packed,
 		};
-		cpu_run(1, fight_run, 2 * round);
+		if (both)
+			cpu_run(1, fight_run, 2 * round);
 		fight_run(2 * round + 1);
-		if (!cpu_join(1, NULL, JOIN_US))
+		if (both && !cpu_join(1, NULL, JOIN_US))
 			return fail("CPU 1 does not come back");
 		if (!hostile_stop(h) || !hostile_start(h) || !hostile_round(h))
 			return false;
 	}
 	return true;
+}
+
+static bool garbage(struct hostile *h, unsigned *outcome)
+{
+	*outcome = OUTCOME_CHECKED;
+	return fights(h, false);
+}
+
+static bool two_cpus(struct hostile *h, unsigned *outcome)
+{
+	*outcome = OUTCOME_CHECKED;
+	return fights(h, true);
 }
 
 const struct hostile_case hostile_storm_cases[] = {
@@ -187,6 +200,7 @@ const struct hostile_case hostile_storm_cases[] = {
 	{"reset-in-flight", 0, OUTCOME_CHECKED, reset_in_flight},
 	{"index-wraps", NEEDS_RNG, OUTCOME_CHECKED, index_wraps},
 	{"event-nonsense", NEEDS_EVENT_IDX, OUTCOME_CHECKED, event_nonsense},
+	{"garbage", 0, OUTCOME_CHECKED, garbage},
 	{"two-cpus", NEEDS_TWO_CPUS, OUTCOME_CHECKED, two_cpus},
 };
 const unsigned hostile_storm_count = ARRAY_SIZE(hostile_storm_cases);

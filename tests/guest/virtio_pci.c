@@ -340,12 +340,14 @@ void virtio_kick(const struct virtio_queue *queue)
 	mmio_write16(queue->doorbell, queue->index);
 }
 
-static bool wait_asleep(struct virtio_queue *queue, uint64_t start, uint64_t limit)
+static bool wait_asleep(
+	struct virtio_queue *queue, uint64_t timeout_us, bool (*irq_on)(struct vring *r))
 {
+	uint64_t start = rdtsc(), limit = timeout_us * clock_tsc_khz() / 1000;
 	bool has_used;
 	for (;;) {
 		uint64_t seen = irq_any;
-		has_used = vring_irq_on(&queue->ring);
+		has_used = irq_on(&queue->ring);
 		if (has_used || rdtsc() - start > limit)
 			break;
 		cpu_wait(&irq_any, seen);
@@ -354,16 +356,26 @@ static bool wait_asleep(struct virtio_queue *queue, uint64_t start, uint64_t lim
 	return has_used;
 }
 
-bool virtio_wait(struct virtio_queue *queue, uint64_t timeout_us)
+static bool wait_awake(const struct virtio_queue *queue, uint64_t timeout_us)
 {
-	uint32_t id, written;
 	uint64_t start = rdtsc(), limit = timeout_us * clock_tsc_khz() / 1000;
-	if (queue->irq)
-		return wait_asleep(queue, start, limit);
+	uint32_t id, written;
 	while (!vring_peek(&queue->ring, &id, &written)) {
 		if (rdtsc() - start > limit)
 			return false;
 		cpu_relax();
 	}
 	return true;
+}
+
+bool virtio_wait(struct virtio_queue *queue, uint64_t timeout_us)
+{
+	return queue->irq ? wait_asleep(queue, timeout_us, vring_irq_on)
+			  : wait_awake(queue, timeout_us);
+}
+
+bool virtio_wait_batch(struct virtio_queue *queue, uint64_t timeout_us)
+{
+	return queue->irq ? wait_asleep(queue, timeout_us, vring_irq_on_later)
+			  : wait_awake(queue, timeout_us);
 }

@@ -133,6 +133,9 @@ void virtio_kick(const struct virtio_queue *queue);
  */
 bool virtio_wait(struct virtio_queue *queue, uint64_t timeout_us);
 
+/* The same, but would rather be woken for many than for one. */
+bool virtio_wait_batch(struct virtio_queue *queue, uint64_t timeout_us);
+
 /* Features that the options ask for, as far as the device has them; false with fail() if it lacks
  * one that was named. */
 bool virtio_option_features(

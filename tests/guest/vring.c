@@ -155,16 +155,32 @@ void vring_irq_off(struct vring *r)
 		split_irq(r, false);
 }
 
-bool vring_irq_on(struct vring *r)
+/* Our wish must be visible before we look; the device does the reverse. */
+static bool look_after_wish(const struct vring *r)
 {
 	uint32_t id, written;
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	return vring_peek(r, &id, &written);
+}
+
+bool vring_irq_on(struct vring *r)
+{
 	if (r->params.packed)
 		packed_irq(r, true);
 	else
 		split_irq(r, true);
-	/* Our wish must be visible before we look; the device does the reverse. */
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	return vring_peek(r, &id, &written);
+	return look_after_wish(r);
+}
+
+bool vring_irq_on_later(struct vring *r)
+{
+	if (!r->params.event_idx)
+		return vring_irq_on(r);
+	if (r->params.packed)
+		packed_irq_later(r);
+	else
+		split_irq_later(r);
+	return look_after_wish(r);
 }
 
 unsigned vring_room(const struct vring *r, unsigned segments)

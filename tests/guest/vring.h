@@ -92,6 +92,9 @@ bool vring_peek(const struct vring *r, uint32_t *id, uint32_t *written_bytes);
 void vring_irq_off(struct vring *r);
 bool vring_irq_on(struct vring *r);
 
+/* As vring_irq_on, but with EVENT_IDX only when three quarters of what is in flight were used. */
+bool vring_irq_on_later(struct vring *r);
+
 /* Chains, at most, that can be added now if each has so many segments. */
 unsigned vring_room(const struct vring *r, unsigned segments);
 

@@ -35,11 +35,13 @@ bool split_show(struct vring *r);
 bool split_peek(const struct vring *r, uint32_t *id, uint32_t *written_bytes);
 void split_release(struct vring *r, uint16_t head);
 void split_irq(struct vring *r, bool on);
+void split_irq_later(struct vring *r);
 
 void packed_add(struct vring *r, uint16_t id, const struct vring_chain *chain);
 bool packed_show(struct vring *r);
 bool packed_peek(const struct vring *r, uint32_t *id, uint32_t *written_bytes);
 void packed_release(struct vring *r, uint16_t id);
 void packed_irq(struct vring *r, bool on);
+void packed_irq_later(struct vring *r);
 
 #endif

@@ -94,14 +94,27 @@ void packed_release(struct vring *r, uint16_t id)
 	r->free_head = id;
 }
 
+static void event_put(struct vring *r, uint16_t offset, bool wrap)
+{
+	r->driver[EVENT_OFFSET] = offset | (wrap ? EVENT_WRAP : 0);
+	compiler_barrier(); /* the place before the flags that make it count */
+	r->driver[EVENT_FLAGS] = EVENT_DESC;
+}
+
 void packed_irq(struct vring *r, bool on)
 {
-	uint16_t wrap = r->used_wrap ? EVENT_WRAP : 0;
 	if (on && r->params.event_idx)
-		r->driver[EVENT_OFFSET] = r->next_used | wrap;
-	compiler_barrier(); /* the place before the flags that make it count */
-	if (on)
-		r->driver[EVENT_FLAGS] = r->params.event_idx ? EVENT_DESC : EVENT_ENABLE;
+		event_put(r, r->next_used, r->used_wrap);
 	else
-		r->driver[EVENT_FLAGS] = EVENT_DISABLE;
+		r->driver[EVENT_FLAGS] = on ? EVENT_ENABLE : EVENT_DISABLE;
+}
+
+void packed_irq_later(struct vring *r)
+{
+	uint32_t in_flight = (uint32_t)r->params.size - r->free_descs;
+	uint32_t at = r->next_used + in_flight * 3 / 4;
+	if (at < r->params.size)
+		event_put(r, (uint16_t)at, r->used_wrap);
+	else
+		event_put(r, (uint16_t)(at - r->params.size), !r->used_wrap);
 }

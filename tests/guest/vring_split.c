@@ -75,3 +75,9 @@ void split_irq(struct vring *r, bool on)
 	else
 		r->driver[FLAGS] = on ? 0 : AVAIL_NO_INTERRUPT;
 }
+
+void split_irq_later(struct vring *r)
+{
+	uint16_t in_flight = (uint16_t)(r->next_avail - r->next_used);
+	r->driver[USED_EVENT] = (uint16_t)(r->next_used + in_flight * 3U / 4);
+}
