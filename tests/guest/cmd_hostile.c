@@ -115,6 +115,7 @@ static const struct {
 	const unsigned *count;
 } groups[] = {
 	{hostile_chain_cases, &hostile_chain_count},
+	{hostile_table_cases, &hostile_table_count},
 	{hostile_queue_cases, &hostile_queue_count},
 	{hostile_register_cases, &hostile_register_count},
 	{hostile_storm_cases, &hostile_storm_count},

@@ -59,10 +59,11 @@ struct hostile_case {
 	bool (*run)(struct hostile *h, unsigned *outcome);
 };
 
-extern const struct hostile_case hostile_chain_cases[], hostile_queue_cases[],
-	hostile_register_cases[], hostile_storm_cases[], hostile_interrupt_cases[];
-extern const unsigned hostile_chain_count, hostile_queue_count, hostile_register_count,
-	hostile_storm_count, hostile_interrupt_count;
+extern const struct hostile_case hostile_chain_cases[], hostile_table_cases[],
+	hostile_queue_cases[], hostile_register_cases[], hostile_storm_cases[],
+	hostile_interrupt_cases[];
+extern const unsigned hostile_chain_count, hostile_table_count, hostile_queue_count,
+	hostile_register_count, hostile_storm_count, hostile_interrupt_count;
 
 /* --- of the frame --- */
 
@@ -72,6 +73,9 @@ bool hostile_stop(struct hostile *h);
 
 /* One correct chain, there and back. */
 bool hostile_round(struct hostile *h);
+
+/* The end of the RAM that lies highest below 4 GiB. */
+uint64_t hostile_ram_end(void);
 
 /* The I/O APIC's input of the function's INTA, if the loader left it in the interrupt line
  * register: then it is beyond those of ISA; else 0. */

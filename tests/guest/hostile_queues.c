@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Hostile queues: sizes and places that no ring may have (virtio 1.2 §2.6, §2.7, §2.8, §4.1.4.3).
  */
-#include "boot.h"
 #include "hostile.h"
 #include "lib.h"
 #include "shell.h"
@@ -136,13 +135,7 @@ static void vary_in_a_bar(const struct hostile *h, struct setup *setup, unsigned
 static void vary_at_the_end(const struct hostile *h, struct setup *setup, unsigned i)
 {
 	(void)h;
-	uint64_t end = 0;
-	for (uint32_t r = 0; r < boot_info.range_count; r++) {
-		const struct memory_range *range = &boot_info.ranges[r];
-		if (range->type == MEMORY_RAM && range->start < 4 * GIB &&
-			range->start + range->len > end)
-			end = range->start + range->len;
-	}
+	uint64_t end = hostile_ram_end();
 	*area(setup, i) = i % 3 == 0 ? end - 16 : end - 4;
 }
 
