@@ -55,9 +55,8 @@ def command_line(*extra, console="ttyS0", ticks=100):
     options = [f"console={console}", "panic=-1"]
     if not has_hardware_virtualization():
         options += ["reboot=t", "noxsave", "mitigations=off", "tsc=reliable", "vdso=0",
-                    "rodata=off", "rcupdate.rcu_cpu_stall_suppress=1",
-                    "dhash_entries=4096", "ihash_entries=4096", "mhash_entries=512",
-                    "mphash_entries=512", "thash_entries=1024", "uhash_entries=256",
+                    "rodata=off", "swiotlb=noforce",
+                    "rcupdate.rcu_cpu_stall_suppress=1",
                     "clearcpuid=smap,smep,umip,popcnt,fsgsbase,erms,fsrm,rdrand,rdseed"]
         if host_hertz():
             options.append(f"lpj={host_hertz() // ticks}")
