@@ -13,6 +13,7 @@
 struct console_controller;
 struct device;
 struct machine;
+struct vsock_controller;
 
 struct device_class {
 	const char *name;    /* "virtio-console": as GuestInfo lists it */
@@ -38,6 +39,7 @@ struct device_class {
 
 	/* What control calls can ask of it (controllers.h). NULL: it is no such device. */
 	const struct console_controller *console;
+	const struct vsock_controller *vsock;
 };
 
 /* Embedded in the device. */

@@ -331,3 +331,14 @@ struct device *machine_console(struct machine *m)
 	}
 	return NULL;
 }
+
+struct device *machine_vsock(struct machine *m)
+{
+	list_for_each (l, &m->devices) {
+		struct device *dev = list_entry(l, struct device, link);
+
+		if (dev->class->vsock)
+			return dev;
+	}
+	return NULL;
+}

@@ -106,6 +106,8 @@ uint64_t machine_exits(const struct machine *m);
  * console. */
 struct device *machine_find(struct machine *m, const struct device_class *class);
 struct device *machine_console(struct machine *m);
+/* machine_vsock: the device whose class has a vsock_controller, or NULL. */
+struct device *machine_vsock(struct machine *m);
 
 /* --- private to machine*.c --- */
 enum guest_error machine_io_init(struct machine *m, struct diag *d);

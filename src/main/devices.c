@@ -6,10 +6,12 @@
 
 #include "virtio/console.h"
 #include "virtio/rng.h"
+#include "virtio/vsock.h"
 
 static const struct device_class *const classes[] = {
 	&console_class,
 	&rng_class,
+	&vsock_class,
 	NULL,
 };
 

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Virtio vsock: the device; queues, resets, the end. */
+#include "virtio/vsock.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/check.h"
+#include "virtio/vsock_conn.h"
+
+static struct vsock *vsock_of(struct virtio_device *dev)
+{
+	return container_of(dev, struct vsock, dev);
+}
+
+static enum virtio_serve vsock_serve(struct virtio_queue *q)
+{
+	if (q->index == VSOCK_RX)
+		return vsock_rx_serve(q);
+	if (q->index == VSOCK_TX)
+		return vsock_tx_serve(q);
+	return VIRTIO_SERVE_BLOCKED; /* the event queue's buffers wait for an event */
+}
+
+/* --- freeing --- */
+
+static bool reap(struct reactor_task *t)
+{
+	struct vsock *v = container_of(t, struct vsock, reap_task);
+
+	while (!list_empty(&v->reap)) {
+		struct vsock_conn *c = list_first(&v->reap, struct vsock_conn, link);
+
+		list_del(&c->link);
+		v->pledged_bytes -= c->credit.buf_alloc;
+		v->count--;
+		free(c);
+	}
+	if (v->closing && !v->count && v->closed) {
+		void (*closed)(struct vsock *) = v->closed;
+
+		v->closed = NULL;
+		closed(v);
+	}
+	return false;
+}
+
+/* --- resets --- */
+
+static void rx_reset_check(struct vsock *v)
+{
+	struct virtio_queue *q = &v->dev.queues[VSOCK_RX];
+
+	if (!q->resetting || v->rx_ops_busy)
+		return;
+	vsock_rx_forget(v);
+	virtio_queue_reset_done(q);
+}
+
+static void tx_reset_check(struct vsock *v)
+{
+	struct virtio_queue *q = &v->dev.queues[VSOCK_TX];
+
+	if (q->resetting && !v->batches_busy)
+		virtio_queue_reset_done(q);
+}
+
+static void reset_check(struct vsock *v)
+{
+	if (!v->dev.resetting || v->rx_ops_busy || v->batches_busy)
+		return;
+	vsock_rx_forget(v);
+	virtio_reset_done(&v->dev);
+}
+
+void vsock_io_ended(struct vsock *v)
+{
+	rx_reset_check(v);
+	tx_reset_check(v);
+	reset_check(v);
+}
+
+/* The reads and writes on guest memory never wait, so their end is near. */
+static void vsock_queue_reset(struct virtio_queue *q)
+{
+	struct vsock *v = vsock_of(q->dev);
+
+	if (q->index == VSOCK_RX)
+		rx_reset_check(v);
+	else if (q->index == VSOCK_TX)
+		tx_reset_check(v);
+	else
+		virtio_queue_reset_done(q);
+}
+
+/* The driver knows of no connection any more. A REQUEST that it has never seen waits on: drivers
+ * reset the device before they use it for the first time. */
+static void conn_reset(struct vsock_conn *c)
+{
+	if (c->state == VSOCK_CONNECTING && (c->pending & VSOCK_PENDING(VSOCK_OP_REQUEST)))
+		return;
+	if (c->state != VSOCK_CLOSED) {
+		vsock_conn_close(c, VSOCK_CLOSE_DEVICE);
+		return;
+	}
+	c->pending = 0;
+	list_del(&c->control_link);
+	vsock_conn_release(c);
+}
+
+static void conn_end(struct vsock_conn *c)
+{
+	if (c->state != VSOCK_CLOSED)
+		vsock_conn_close(c, VSOCK_CLOSE_DEVICE);
+	vsock_tx_drop(c);
+	vsock_conn_release(c);
+}
+
+/* Callbacks may close others, or open new ones, which are not visited. */
+static void for_all(struct vsock *v, void (*f)(struct vsock_conn *c))
+{
+	struct list todo;
+
+	list_init(&todo);
+	while (!list_empty(&v->conns)) {
+		struct list *l = v->conns.next;
+
+		list_del(l);
+		list_add_tail(&todo, l);
+	}
+	while (!list_empty(&todo)) {
+		struct vsock_conn *c = list_first(&todo, struct vsock_conn, link);
+
+		list_del(&c->link);
+		list_add_tail(&v->conns, &c->link);
+		f(c);
+	}
+}
+
+static void vsock_reset(struct virtio_device *dev)
+{
+	struct vsock *v = vsock_of(dev);
+
+	v->replies_first = v->replies_count = 0;
+	for_all(v, conn_reset);
+	vsock_ports_forget(&v->ports);
+	reset_check(v);
+}
+
+void vsock_close(struct vsock *v, void (*closed)(struct vsock *v))
+{
+	CHECK(!v->closing);
+	v->closing = true;
+	v->closed = closed;
+	while (!list_empty(&v->ports.listening)) {
+		struct vsock_listener *l =
+			list_first(&v->ports.listening, struct vsock_listener, link);
+		struct vsock_acceptor *a = l->acceptor;
+
+		while (!list_empty(&l->pending))
+			vsock_conn_close(list_first(&l->pending, struct vsock_conn, accept_link),
+				VSOCK_CLOSE_DEVICE);
+		vsock_ports_unlisten(&v->ports, l);
+		if (a)
+			a->closed(a);
+	}
+	for_all(v, conn_end);
+	reactor_defer(vsock_home(v), &v->reap_task);
+}
+
+/* --- init --- */
+
+static const struct virtio_device_ops vsock_ops = {
+	.serve = vsock_serve,
+	.queue_reset = vsock_queue_reset,
+	.reset = vsock_reset,
+};
+
+static void lists_init(struct vsock *v)
+{
+	list_init(&v->conns);
+	list_init(&v->control);
+	list_init(&v->data);
+	list_init(&v->reap);
+	reactor_task_init(&v->reap_task, reap);
+}
+
+int vsock_init(struct vsock *v, struct virtio_env *env, uint32_t guest_cid, struct diag *d)
+{
+	static const uint16_t sizes[VSOCK_QUEUES] = {VSOCK_QUEUE_SIZE, VSOCK_QUEUE_SIZE, 64};
+	int err;
+
+	memset(v, 0, sizeof(*v));
+	v->guest_cid = guest_cid;
+	memcpy(v->config, &guest_cid, sizeof(guest_cid));
+	lists_init(v);
+	err = virtio_device_init(
+		&v->dev, &vsock_ops, env, "virtio-vsock", VSOCK_F_STREAM, VSOCK_QUEUES, sizes, d);
+	if (err)
+		return err;
+	/* Receive buffers are used up in another order than they come. */
+	v->dev.offered &= ~VIRTIO_F_IN_ORDER;
+	v->dev.config = v->config;
+	v->dev.config_bytes = sizeof(v->config);
+	err = vsock_rx_init(v, d);
+	if (!err)
+		err = vsock_tx_init(v, d);
+	if (!err)
+		err = vsock_table_init(&v->table, d);
+	if (!err)
+		err = vsock_ports_init(&v->ports, d);
+	if (err)
+		vsock_finish(v);
+	return err;
+}
+
+void vsock_finish(struct vsock *v)
+{
+	CHECK(!v->count);
+	vsock_ports_finish(&v->ports);
+	vsock_table_finish(&v->table);
+	vsock_tx_finish(v);
+	vsock_rx_finish(v);
+	virtio_device_finish(&v->dev);
+}

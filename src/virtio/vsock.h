@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Virtio vsock (virtio 1.2 §5.10): stream sockets between the guest and clients of this host.
+ *
+ *   tx  ─▶ header copied, checked ─▶ connection ─▶ batch of chains ─▶ one sendmsg ─▶ ┌────────┐
+ *                  │                     └─ what the socket does not take: kept ────▶ │ client │
+ *                  └─ no such connection: an RST is queued                            │ socket │
+ *   rx  ◀─ control packets first; then the connections that have data, in turns: recvmsg ◀────┘
+ *
+ * A client that does not read stops only its own connection: its bytes are kept, at most as many as
+ * its credit allows. The meaning of each packet in each state is conformance.md, "Vsock". Home
+ * reactor, but for init and finish. */
+#ifndef VIRTIO_VSOCK_H
+#define VIRTIO_VSOCK_H
+
+#include "core/controllers.h"
+#include "core/device.h"
+#include "virtio/device.h"
+#include "virtio/vsock_packet.h"
+#include "virtio/vsock_ports.h"
+
+#define VSOCK_F_STREAM (1ULL << 0)
+
+#define VSOCK_RX         0
+#define VSOCK_TX         1
+#define VSOCK_EVENT      2
+#define VSOCK_QUEUES     3
+#define VSOCK_QUEUE_SIZE 256
+
+/* Connections, and keys that rest. */
+#define VSOCK_CONNS_MAX 65536u
+/* RSTs for packets that belong to no connection; more stop the tx queue. */
+#define VSOCK_REPLIES_MAX 256u
+/* What a connection keeps for its client, as long as the guest's total is under the limit; then the
+ * small size. */
+#define VSOCK_BUF_ALLOC       (256u << 10)
+#define VSOCK_BUF_ALLOC_SMALL (16u << 10)
+#define VSOCK_PLEDGE_MAX      (256ULL << 20)
+
+/* How long the guest may take to answer a REQUEST, and a SHUTDOWN of both directions. */
+#define VSOCK_ANSWER_NS 5000000000ULL
+/* Data that the guest sends after its SHUTDOWN is dropped for so long; then it is an error. */
+#define VSOCK_LEEWAY_NS 1000000000ULL
+
+struct vsock_rx_chain;
+
+/* Embedded in its device. */
+struct vsock {
+	struct virtio_device dev;
+	uint8_t config[8]; /* guest_cid */
+	uint32_t guest_cid;
+	struct vsock_table table; /* struct vsock_conn.node: all that are not closed */
+	struct vsock_ports ports;
+	struct list conns;   /* all */
+	struct list control; /* connections with control packets to send */
+	struct list data;    /* connections with data to read, in turns */
+	struct list reap;    /* to be freed */
+	struct reactor_task reap_task;
+	uint32_t count; /* of conns and reap */
+	uint64_t serial, pledged_bytes;
+	bool closing;
+	void (*closed)(struct vsock *v);
+
+	/* rx */
+	struct vsock_header replies[VSOCK_REPLIES_MAX];
+	uint32_t replies_first, replies_count;
+	struct vsock_rx_chain *rx_chains; /* VSOCK_QUEUE_SIZE */
+	struct list rx_unused;            /* of these records */
+	struct list rx_spare;             /* taken from the queue, not needed yet; oldest first */
+	struct list rx_ops_free;
+	unsigned int rx_ops, rx_ops_busy;
+	uint64_t starved_since_ns; /* 0: not */
+
+	/* tx */
+	struct list tx_filled; /* connections with a batch to send at the end of serve() */
+	struct list batches_free;
+	unsigned int batches, batches_busy;
+	struct iovec tx_iov[VSOCK_QUEUE_SIZE];
+
+	struct vsock_figures figures;
+};
+
+/* vsock_init: env as virtio_device_init; -ENOMEM, -errno. vsock_finish: reset and closed, or never
+ * attached. Any thread. */
+int vsock_init(struct vsock *v, struct virtio_env *env, uint32_t guest_cid, struct diag *d);
+void vsock_finish(struct vsock *v);
+
+/* vsock_close: the device has been reset for good: ends listeners, connections and connects, then
+ * calls `closed`, not from within. Once. */
+void vsock_close(struct vsock *v, void (*closed)(struct vsock *v));
+
+/* vsock_reserve: a listener of the configuration, whose acceptor comes with vsock_adopt. Before the
+ * guest runs; any thread. Errors as vsock_ports_listen. */
+int vsock_reserve(struct vsock *v, uint32_t port);
+
+/* The others: see struct vsock_controller. */
+int vsock_listen(struct vsock *v, uint32_t port, struct vsock_acceptor *a);
+int vsock_adopt(struct vsock *v, uint32_t port, struct vsock_acceptor *a);
+void vsock_unlisten(struct vsock *v, uint32_t port, struct vsock_acceptor *a);
+void vsock_accepted(struct vsock *v, const struct vsock_accept *request, int fd);
+int vsock_connect(struct vsock *v, uint32_t guest_port, struct vsock_connect *c);
+void vsock_connect_cancel(struct vsock *v, struct vsock_connect *c);
+void vsock_figures(struct vsock *v, struct vsock_figures *to);
+
+extern const struct device_class vsock_class;
+
+#endif

@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A vsock connection's life, and what its client does. */
+#include "virtio/vsock_conn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "core/check.h"
+
+#define TO(state) (1u << (state))
+
+static const uint8_t allowed[VSOCK_STATES] = {
+	[VSOCK_CONNECTING] = TO(VSOCK_CONNECTED) | TO(VSOCK_CLOSED),
+	[VSOCK_ACCEPTING] = TO(VSOCK_CONNECTED) | TO(VSOCK_CLOSED),
+	[VSOCK_CONNECTED] = TO(VSOCK_CLOSING) | TO(VSOCK_DRAINING) | TO(VSOCK_CLOSED),
+	[VSOCK_CLOSING] = TO(VSOCK_CLOSED),
+	[VSOCK_DRAINING] = TO(VSOCK_CLOSED),
+};
+
+static void conn_enter(struct vsock_conn *c, enum vsock_state next)
+{
+	CHECK(allowed[c->state] & TO(next));
+	c->state = next;
+}
+
+/* --- what the socket tells --- */
+
+/* Errors and hang-ups are always reported. */
+static void poll_start(struct vsock_conn *c)
+{
+	io_poll(vsock_home(c->v), &c->poll, &c->file, POLLIN | POLLRDHUP);
+}
+
+static bool is_gone(const struct vsock_conn *c)
+{
+	return c->poll_seen & (POLLHUP | POLLERR);
+}
+
+/* The client is gone and all it wrote is with the guest. */
+static void closing_start(struct vsock_conn *c)
+{
+	conn_enter(c, VSOCK_CLOSING);
+	c->in_ended = true;
+	c->own_shutdown = VSOCK_SHUTDOWN_BOTH;
+	vsock_tx_drop(c);
+	vsock_rx_control(c, VSOCK_PENDING(VSOCK_OP_SHUTDOWN));
+	reactor_timer_start(vsock_home(c->v), &c->timer, VSOCK_ANSWER_NS);
+}
+
+void vsock_conn_in_ended(struct vsock_conn *c, bool gone)
+{
+	if (c->state != VSOCK_CONNECTED)
+		return;
+	c->in_ended = true;
+	if (gone || is_gone(c)) {
+		closing_start(c);
+		return;
+	}
+	c->own_shutdown |= VSOCK_SHUTDOWN_SEND;
+	vsock_rx_control(c, VSOCK_PENDING(VSOCK_OP_SHUTDOWN));
+}
+
+void vsock_conn_drain(struct vsock_conn *c)
+{
+	conn_enter(c, VSOCK_DRAINING);
+	c->in_ended = true;
+	vsock_conn_out_moved(c);
+}
+
+void vsock_conn_unwanted(struct vsock_conn *c)
+{
+	c->in_ended = true;
+	if (is_gone(c))
+		closing_start(c);
+}
+
+/* Without credit nothing can be read to see whether the end has come; a look costs a system call,
+ * but only when the client has shut something down. */
+static bool is_at_end(const struct vsock_conn *c)
+{
+	uint8_t byte;
+
+	return c->poll_seen && recv(c->file.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
+void vsock_conn_read_check(struct vsock_conn *c)
+{
+	if (c->state != VSOCK_CONNECTED || c->in_ended || !c->readable || c->recv)
+		return;
+	if (credit_free(&c->credit)) {
+		c->credit_asked = false;
+		vsock_rx_data(c);
+		return;
+	}
+	if (is_at_end(c)) {
+		vsock_conn_in_ended(c, false);
+	} else if (!c->credit_asked) {
+		c->credit_asked = true;
+		vsock_rx_control(c, VSOCK_PENDING(VSOCK_OP_CREDIT_REQUEST));
+	}
+}
+
+static void poll_done(struct io_op *op, int res, uint32_t cqe_flags)
+{
+	struct vsock_conn *c = container_of(op, struct vsock_conn, poll);
+
+	if (c->state == VSOCK_CLOSED) {
+		vsock_conn_release(c);
+		return;
+	}
+	/* An edge may have been lost with the end of the poll. */
+	c->readable |= res < 0 || (res & (POLLIN | POLLRDHUP | POLLHUP | POLLERR));
+	if (res > 0)
+		c->poll_seen |= (uint32_t)res & (POLLRDHUP | POLLHUP | POLLERR);
+	else if (res < 0 && res != -ECANCELED)
+		c->poll_seen |= POLLERR; /* nothing will ever be told about it again */
+	if (!(cqe_flags & IO_MORE) && !is_gone(c))
+		poll_start(c);
+	if (c->state == VSOCK_CONNECTED && c->in_ended && is_gone(c))
+		closing_start(c);
+	else
+		vsock_conn_read_check(c);
+}
+
+/* --- life --- */
+
+static void answer_missing(struct reactor_timer *t)
+{
+	struct vsock_conn *c = container_of(t, struct vsock_conn, timer);
+	bool unsent = c->pending & VSOCK_PENDING(VSOCK_OP_REQUEST);
+
+	/* Of a REQUEST that was never sent the guest need not be told. */
+	vsock_conn_fail(c, unsent ? VSOCK_CLOSE_CLEAN : VSOCK_CLOSE_FORCED, -ETIMEDOUT);
+}
+
+struct vsock_conn *vsock_conn_find(struct vsock *v, const struct vsock_key *key)
+{
+	struct vsock_node *n = vsock_table_find(&v->table, key);
+
+	return n ? container_of(n, struct vsock_conn, node) : NULL;
+}
+
+bool vsock_conns_full(struct vsock *v)
+{
+	uint64_t now_ns = reactor_now_ns(vsock_home(v));
+
+	return v->count + vsock_ports_resting(&v->ports, now_ns) >= VSOCK_CONNS_MAX;
+}
+
+static uint32_t buf_alloc(const struct vsock *v)
+{
+	return v->pledged_bytes + VSOCK_BUF_ALLOC <= VSOCK_PLEDGE_MAX ? VSOCK_BUF_ALLOC
+								      : VSOCK_BUF_ALLOC_SMALL;
+}
+
+static void links_init(struct vsock_conn *c)
+{
+	list_init(&c->data_link);
+	list_init(&c->control_link);
+	list_init(&c->fill_link);
+	list_init(&c->accept_link);
+	reactor_timer_init(&c->timer, answer_missing);
+	c->poll.done = poll_done;
+}
+
+struct vsock_conn *vsock_conn_create(
+	struct vsock *v, const struct vsock_key *key, enum vsock_state state)
+{
+	struct vsock_conn *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return NULL;
+	c->v = v;
+	c->state = state;
+	c->node.key = *key;
+	c->serial = ++v->serial;
+	c->file = IO_FILE_NONE;
+	c->window = 1;
+	c->credit.buf_alloc = buf_alloc(v);
+	v->pledged_bytes += c->credit.buf_alloc;
+	links_init(c);
+	list_add_tail(&v->conns, &c->link);
+	vsock_table_add(&v->table, &c->node);
+	vsock_ports_use(&v->ports, key->host_port);
+	v->count++;
+	return c;
+}
+
+void vsock_conn_open(struct vsock_conn *c, int fd, uint32_t pending)
+{
+	conn_enter(c, VSOCK_CONNECTED);
+	reactor_timer_stop(vsock_home(c->v), &c->timer);
+	io_file_open(vsock_home(c->v), &c->file, fd);
+	poll_start(c);
+	vsock_rx_control(c, pending);
+}
+
+static void connect_done(struct vsock_conn *c, int err)
+{
+	struct vsock_connect *connect = c->connect;
+
+	c->connect = NULL;
+	if (!connect)
+		return;
+	connect->conn = NULL;
+	connect->done(connect, err, c->node.key.host_port, -1);
+}
+
+/* Replaces what was still to be sent. */
+static void pending_last(struct vsock_conn *c, bool reset)
+{
+	c->pending = 0;
+	list_del(&c->control_link);
+	if (reset)
+		vsock_rx_control(c, VSOCK_PENDING(VSOCK_OP_RST));
+}
+
+static void leave_table(struct vsock_conn *c, bool rest)
+{
+	struct vsock *v = c->v;
+
+	vsock_table_remove(&v->table, &c->node);
+	vsock_ports_unuse(&v->ports, c->node.key.host_port);
+	if (!rest)
+		return;
+	vsock_ports_rest(&v->ports, &c->node.key, reactor_now_ns(vsock_home(v)));
+	v->figures.forced++;
+}
+
+void vsock_conn_fail(struct vsock_conn *c, enum vsock_close how, int err)
+{
+	struct reactor *r = vsock_home(c->v);
+	/* The guest has said that it is done with sending; its reset is no reason to lose what the
+	 * client has not read yet. */
+	bool lingers = c->state == VSOCK_DRAINING && how == VSOCK_CLOSE_CLEAN;
+
+	conn_enter(c, VSOCK_CLOSED);
+	leave_table(c, how == VSOCK_CLOSE_FORCED || how == VSOCK_CLOSE_QUIET);
+	reactor_timer_stop(r, &c->timer);
+	list_del(&c->data_link);
+	list_del(&c->accept_link);
+	pending_last(c, how == VSOCK_CLOSE_FORCED || how == VSOCK_CLOSE_RST);
+	if (!lingers) {
+		vsock_tx_drop(c);
+		if (c->file.fd >= 0)
+			shutdown(c->file.fd, SHUT_RDWR);
+	}
+	io_cancel(r, &c->poll);
+	connect_done(c, err);
+	vsock_conn_release(c);
+}
+
+void vsock_conn_close(struct vsock_conn *c, enum vsock_close how)
+{
+	vsock_conn_fail(c, how, -ECONNREFUSED);
+}
+
+void vsock_conn_release(struct vsock_conn *c)
+{
+	struct vsock *v = c->v;
+
+	if (c->state != VSOCK_CLOSED || c->poll.in_flight || c->send.in_flight || c->recv ||
+		vsock_tx_waiting(c))
+		return;
+	io_file_close(vsock_home(v), &c->file);
+	if (c->pending)
+		return;
+	list_del(&c->link);
+	list_add_tail(&v->reap, &c->link);
+	reactor_defer(vsock_home(v), &v->reap_task);
+}
+
+/* --- output --- */
+
+void vsock_conn_out_moved(struct vsock_conn *c)
+{
+	if (c->state == VSOCK_CONNECTED && credit_update_due(&c->credit) &&
+		!(c->peer_shutdown & VSOCK_SHUTDOWN_SEND))
+		vsock_rx_control(c, VSOCK_PENDING(VSOCK_OP_CREDIT_UPDATE));
+	if (vsock_tx_waiting(c))
+		return;
+	if (c->state == VSOCK_CLOSED)
+		vsock_conn_release(c);
+	else if (c->state == VSOCK_DRAINING)
+		vsock_conn_close(c, VSOCK_CLOSE_RST);
+	else if (c->state == VSOCK_CONNECTED && (c->peer_shutdown & VSOCK_SHUTDOWN_SEND))
+		shutdown(c->file.fd, SHUT_WR);
+}

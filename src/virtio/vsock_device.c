@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Vsock as a device of a machine. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "core/check.h"
+#include "core/machine.h"
+#include "virtio/function.h"
+#include "virtio/vsock.h"
+
+#define VIRTIO_ID_VSOCK 19
+#define CLASS_VSOCK     0x078000 /* communication controller, other */
+
+struct vsock_device {
+	struct virtio_function function;
+	struct vsock vsock;
+};
+
+static struct vsock_device *device_of(struct device *dev)
+{
+	return container_of(virtio_function_of(dev), struct vsock_device, function);
+}
+
+static unsigned int vsock_wanted(const struct guest_config *c)
+{
+	return c->vsock;
+}
+
+static void vsock_destroy(struct device *dev)
+{
+	struct vsock_device *vd = device_of(dev);
+
+	virtio_function_finish(&vd->function);
+	vsock_finish(&vd->vsock);
+	free(vd);
+}
+
+/* The ports listen before the first instruction; their acceptors come by `adopt`. */
+static enum guest_error reserve_ports(struct vsock *v, const struct guest_config *c, struct diag *d)
+{
+	for (uint32_t i = 0; i < c->listener_count; i++) {
+		uint32_t port = c->listeners[i].port;
+		int err = vsock_reserve(v, port);
+
+		if (err) {
+			diag_errno(d, err, "vsock_listeners: port %u", port);
+			return GUEST_DEVICE_START_FAILURE;
+		}
+	}
+	return GUEST_OK;
+}
+
+static enum guest_error vsock_create(struct device **dev, struct machine *m, struct guest_config *c,
+	unsigned int index, struct diag *d)
+{
+	static const struct virtio_pci_params params = {
+		.type = VIRTIO_ID_VSOCK, .class_code = CLASS_VSOCK};
+	struct vsock_device *vd = calloc(1, sizeof(*vd));
+	enum guest_error err = GUEST_DEVICE_INITIALIZATION_FAILURE;
+
+	(void)index;
+	if (c->vsock_uds_path) {
+		free(vd);
+		diag_fail(d, -ENOTSUP, "vsock_uds_path is not built yet: leave it out");
+		return GUEST_BAD_CONFIG;
+	}
+	if (!vd) {
+		diag_fail(d, -ENOMEM, "out of memory for virtio-vsock");
+		return err;
+	}
+	virtio_function_init(&vd->function, m);
+	if (vsock_init(&vd->vsock, &vd->function.env, c->guest_cid, d)) {
+		free(vd);
+		return err;
+	}
+	err = virtio_function_add(&vd->function, &vd->vsock.dev, &params, d);
+	if (!err)
+		err = reserve_ports(&vd->vsock, c, d);
+	if (err)
+		vsock_destroy(&vd->function.base);
+	else
+		*dev = &vd->function.base;
+	return err;
+}
+
+/* --- the end: the device is reset, then clients and acceptors are told --- */
+
+static void vsock_closed(struct vsock *v)
+{
+	device_stopped(&container_of(v, struct vsock_device, vsock)->function.base);
+}
+
+static void function_stopped(struct virtio_pci *p)
+{
+	vsock_close(&container_of(p, struct vsock_device, function.pci)->vsock, vsock_closed);
+}
+
+static void vsock_stop(struct device *dev)
+{
+	virtio_pci_stop(&device_of(dev)->function.pci, function_stopped);
+}
+
+/* --- controller --- */
+
+static int controller_listen(struct device *dev, uint32_t port, struct vsock_acceptor *a)
+{
+	return vsock_listen(&device_of(dev)->vsock, port, a);
+}
+
+static int controller_adopt(struct device *dev, uint32_t port, struct vsock_acceptor *a)
+{
+	return vsock_adopt(&device_of(dev)->vsock, port, a);
+}
+
+static void controller_unlisten(struct device *dev, uint32_t port, struct vsock_acceptor *a)
+{
+	vsock_unlisten(&device_of(dev)->vsock, port, a);
+}
+
+static void controller_accepted(struct device *dev, const struct vsock_accept *request, int fd)
+{
+	vsock_accepted(&device_of(dev)->vsock, request, fd);
+}
+
+static int controller_connect(struct device *dev, uint32_t guest_port, struct vsock_connect *c)
+{
+	return vsock_connect(&device_of(dev)->vsock, guest_port, c);
+}
+
+static void controller_connect_cancel(struct device *dev, struct vsock_connect *c)
+{
+	vsock_connect_cancel(&device_of(dev)->vsock, c);
+}
+
+static void controller_figures(struct device *dev, struct vsock_figures *to)
+{
+	vsock_figures(&device_of(dev)->vsock, to);
+}
+
+static const struct vsock_controller controller = {
+	.listen = controller_listen,
+	.adopt = controller_adopt,
+	.unlisten = controller_unlisten,
+	.accepted = controller_accepted,
+	.connect = controller_connect,
+	.connect_cancel = controller_connect_cancel,
+	.figures = controller_figures,
+};
+
+const struct device_class vsock_class = {
+	.name = "virtio-vsock",
+	.config_bit = CONFIG_BIT(CONFIG_VSOCK),
+	.wanted = vsock_wanted,
+	.create = vsock_create,
+	.attach = virtio_function_attach,
+	.stop = vsock_stop,
+	.destroy = vsock_destroy,
+	.vsock = &controller,
+};

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The host's side of vsock: listeners, connections that the guest asks for, connections to it. */
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "core/check.h"
+#include "virtio/vsock_conn.h"
+
+/* --- listeners --- */
+
+int vsock_reserve(struct vsock *v, uint32_t port)
+{
+	struct vsock_listener *l;
+
+	return vsock_ports_listen(&v->ports, port, &l);
+}
+
+int vsock_listen(struct vsock *v, uint32_t port, struct vsock_acceptor *a)
+{
+	struct vsock_listener *l;
+	int err = v->closing ? -ECONNREFUSED : vsock_ports_listen(&v->ports, port, &l);
+
+	if (!err)
+		l->acceptor = a;
+	return err;
+}
+
+int vsock_adopt(struct vsock *v, uint32_t port, struct vsock_acceptor *a)
+{
+	struct vsock_listener *l = vsock_ports_listener(&v->ports, port);
+
+	if (!l)
+		return -ENOENT;
+	if (l->acceptor)
+		return -EADDRINUSE;
+	l->acceptor = a;
+	return 0;
+}
+
+static void refuse_pending(struct vsock_listener *l)
+{
+	while (!list_empty(&l->pending))
+		vsock_conn_close(list_first(&l->pending, struct vsock_conn, accept_link),
+			VSOCK_CLOSE_FORCED);
+}
+
+void vsock_unlisten(struct vsock *v, uint32_t port, struct vsock_acceptor *a)
+{
+	struct vsock_listener *l = vsock_ports_listener(&v->ports, port);
+
+	if (!l || l->acceptor != a)
+		return;
+	refuse_pending(l);
+	vsock_ports_unlisten(&v->ports, l);
+}
+
+/* --- the guest connects --- */
+
+bool vsock_request(struct vsock *v, const struct vsock_header *h, const struct vsock_key *key)
+{
+	struct vsock_listener *l = vsock_ports_listener(&v->ports, key->host_port);
+	struct vsock_accept request = {
+		.src_cid = key->guest_cid, .src_port = key->guest_port, .port = key->host_port};
+	struct vsock_conn *c;
+
+	if (!l || vsock_conns_full(v) ||
+		vsock_ports_is_resting(&v->ports, key, reactor_now_ns(vsock_home(v))))
+		return false;
+	c = vsock_conn_create(v, key, VSOCK_ACCEPTING);
+	if (!c)
+		return false;
+	credit_peer(&c->credit, h->buf_alloc, h->fwd_cnt);
+	if (!l->acceptor) {
+		vsock_conn_close(c, VSOCK_CLOSE_FORCED);
+		return true;
+	}
+	list_add_tail(&l->pending, &c->accept_link);
+	request.serial = c->serial;
+	l->acceptor->accept(l->acceptor, &request);
+	return true;
+}
+
+static bool is_stream_socket(int fd)
+{
+	int type;
+	socklen_t len = sizeof(type);
+
+	return !getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) && type == SOCK_STREAM;
+}
+
+void vsock_accepted(struct vsock *v, const struct vsock_accept *request, int fd)
+{
+	const struct vsock_key key = {
+		VSOCK_CID_HOST, request->port, request->src_cid, request->src_port};
+	struct vsock_conn *c = vsock_conn_find(v, &key);
+
+	if (c && (c->serial != request->serial || c->state != VSOCK_ACCEPTING))
+		c = NULL;
+	if (!c || fd < 0 || !is_stream_socket(fd)) {
+		if (fd >= 0)
+			close(fd);
+		if (c)
+			vsock_conn_close(c, VSOCK_CLOSE_FORCED);
+		return;
+	}
+	list_del(&c->accept_link);
+	v->figures.accepted++;
+	vsock_conn_open(
+		c, fd, VSOCK_PENDING(VSOCK_OP_RESPONSE) | VSOCK_PENDING(VSOCK_OP_CREDIT_UPDATE));
+}
+
+/* --- connections to the guest --- */
+
+int vsock_connect(struct vsock *v, uint32_t guest_port, struct vsock_connect *connect)
+{
+	struct vsock_key key = {
+		.host_cid = VSOCK_CID_HOST, .guest_cid = v->guest_cid, .guest_port = guest_port};
+	struct vsock_conn *c;
+
+	if (v->closing)
+		return -ECONNREFUSED;
+	if (vsock_conns_full(v) ||
+		vsock_ports_pick(&v->ports, reactor_now_ns(vsock_home(v)), &key.host_port))
+		return -ENOSPC;
+	c = vsock_conn_create(v, &key, VSOCK_CONNECTING);
+	if (!c)
+		return -ENOMEM;
+	c->connect = connect;
+	connect->conn = c;
+	reactor_timer_start(vsock_home(v), &c->timer, VSOCK_ANSWER_NS);
+	vsock_rx_control(c, VSOCK_PENDING(VSOCK_OP_REQUEST));
+	return 0;
+}
+
+void vsock_connect_cancel(struct vsock *v, struct vsock_connect *connect)
+{
+	struct vsock_conn *c = connect->conn;
+
+	(void)v;
+	if (!c)
+		return;
+	connect->conn = NULL;
+	c->connect = NULL;
+	vsock_conn_close(c, c->pending & VSOCK_PENDING(VSOCK_OP_REQUEST) ? VSOCK_CLOSE_CLEAN
+									 : VSOCK_CLOSE_FORCED);
+}
+
+void vsock_connect_answered(struct vsock_conn *c)
+{
+	struct vsock_connect *connect = c->connect;
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) {
+		vsock_conn_fail(c, VSOCK_CLOSE_FORCED, -errno);
+		return;
+	}
+	c->connect = NULL;
+	connect->conn = NULL;
+	c->v->figures.connected++;
+	vsock_conn_open(c, pair[0], VSOCK_PENDING(VSOCK_OP_CREDIT_UPDATE));
+	connect->done(connect, 0, c->node.key.host_port, pair[1]);
+}
+
+/* --- figures --- */
+
+void vsock_figures(struct vsock *v, struct vsock_figures *to)
+{
+	*to = v->figures;
+	to->connections = v->table.count;
+	to->listeners = v->ports.listeners.count;
+	to->rx_starved_ns =
+		v->starved_since_ns ? reactor_now_ns(vsock_home(v)) - v->starved_since_ns : 0;
+}
