@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,8 @@
 #include <unistd.h>
 
 #define LISTEN_FDS_START 3 /* sd_listen_fds(3) */
+#define PROBES           4
+#define PROBE_MS         500
 #define BACKLOG          128
 #define LOCK_PATH_MAX    (sizeof(((struct listener *)0)->path) + 8)
 
@@ -108,11 +111,41 @@ static int lock_path(struct listener *l, struct diag *d)
 	return diag_errno(d, -errno, "%s", path);
 }
 
+/* 0 or -errno of one attempt; a connection that is made is watched for its end. */
+static int probe(const struct sockaddr_un *addr)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), err = 0;
+	struct pollfd end = {.fd = fd, .events = POLLIN | POLLRDHUP};
+
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) < 0)
+		err = -errno;
+	else
+		poll(&end, 1, PROBE_MS);
+	close(fd);
+	return err;
+}
+
+/* True if nobody listens. The socket of a daemon that was killed goes on listening for a moment,
+ * until the kernel has taken its rings apart; a connection to it then ends. */
+static bool nobody_listens(const struct sockaddr_un *addr, int *err)
+{
+	for (unsigned int i = 0; i < PROBES; i++) {
+		*err = probe(addr);
+		if (*err == -ECONNREFUSED || *err == -ENOENT)
+			return true;
+		if (*err)
+			return false;
+	}
+	return false;
+}
+
 /* 0: nothing is in the way any more. */
 static int remove_stale(const struct sockaddr_un *addr, struct diag *d)
 {
 	struct stat st;
-	int fd, err;
+	int err;
 
 	if (lstat(addr->sun_path, &st) < 0)
 		return errno == ENOENT ? 0 : diag_errno(d, -errno, "%s", addr->sun_path);
@@ -120,18 +153,14 @@ static int remove_stale(const struct sockaddr_un *addr, struct diag *d)
 		return diag_fail(d, -EEXIST,
 			"%s exists and is no socket; remove it, or choose --socket PATH",
 			addr->sun_path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return diag_errno(d, -errno, "socket");
-	err = connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) < 0 ? errno : 0;
-	close(fd);
-	/* EAGAIN: somebody listens, and its queue is full. */
-	if (err == 0 || err == EAGAIN)
+	if (!nobody_listens(addr, &err)) {
+		/* -EAGAIN: somebody listens, and its queue is full. */
+		if (err && err != -EAGAIN)
+			return diag_errno(d, err, "%s", addr->sun_path);
 		return diag_fail(d, -EADDRINUSE,
 			"%s: another process listens there; stop it, or choose --socket PATH",
 			addr->sun_path);
-	if (err != ECONNREFUSED && err != ENOENT)
-		return diag_errno(d, -err, "%s", addr->sun_path);
+	}
 	if (unlink(addr->sun_path) < 0 && errno != ENOENT)
 		return diag_errno(d, -errno, "%s: removing what is left over", addr->sun_path);
 	return 0;
