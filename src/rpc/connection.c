@@ -14,6 +14,7 @@
 #define DRAIN_READS 64
 
 static void connection_receive(struct connection *c);
+static void connection_leave_open(struct connection *c);
 
 /* --- objects' ids --- */
 
@@ -96,6 +97,7 @@ static void connection_die(struct connection *c)
 {
 	struct reactor *r = c->server->control;
 
+	connection_leave_open(c);
 	if (c->state == CONNECTION_DEAD)
 		return;
 	c->state = CONNECTION_DEAD;

@@ -115,6 +115,7 @@ void call_done(struct call *call)
 
 	if (call_has_reply(call)) {
 		codec_reply_init(&reply, &call->msg);
+		CHECK(reply.nfds == 0);
 		call_reply(call, &reply, NULL);
 	} else {
 		call_free(call);

@@ -82,7 +82,7 @@ static void metrics_ready(struct gather *g)
 	int fd;
 
 	if (!call_server(call)) {
-		call_done(call);
+		call_fail(call, DOMAIN_STATUS, STATUS_PEER_CLOSED, "nobody waits for it");
 		return;
 	}
 	fd = metrics_file(call_server(call), g->snapshots, g->count, &d);

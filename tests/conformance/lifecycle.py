@@ -29,8 +29,7 @@ class States(daemon.Case):
         guest = self.created()
         run = self.lifecycle.run()
         guest.serial().close()  # answered behind Bind, and Run is behind that
-        while self.status("web") != "RUNNING":
-            pass
+        self.until(lambda: self.status("web") == "RUNNING")
         return guest, run
 
     def test_create_in_none(self):
@@ -183,8 +182,7 @@ class Reference(daemon.Case):
         other.pump()
         other.close()
         self.daemon.clients.remove(other)
-        while self.client.list():
-            pass  # until the slot, guest and all, is gone
+        self.until(lambda: not self.client.list())  # the slot, guest and all
         self.assertFalse([fd for fd in self.daemon.fds() if "kvm-v" in fd])
 
     def test_RecreatingNonRunningGuestDestroysVmm(self):

@@ -80,8 +80,7 @@ class Manager(daemon.Case):
         lifecycle.stop()
         lifecycle.create(wire.builtin())
         lifecycle.release()
-        while self.client.list():
-            pass
+        self.until(lambda: not self.client.list())
 
     def test_force_shutdown(self):
         guest = self.launch()
@@ -175,8 +174,7 @@ class Manager(daemon.Case):
         lifecycle, _, guest = self.running()
         self.shell(guest)
         lifecycle.release()
-        while self.client.list():
-            pass
+        self.until(lambda: not self.client.list())
         self.client.pump()
         self.assertEqual([e for e in self.client.events if e.obj == lifecycle.obj], [])
         self.assertEqual(self.status("web"), "NOT_STARTED")

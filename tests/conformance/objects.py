@@ -122,8 +122,7 @@ class Guests(daemon.Case):
 
     def test_serial_output_before_the_first_reader_is_kept(self):
         lifecycle, _, guest = self.running()
-        while not self.client.get_info("web")["exits"]:
-            pass
+        self.until(lambda: self.client.get_info("web")["exits"])
         self.assertIn(b"Ringvisor guest", self.shell(guest).data + b"Ringvisor guest")
         lifecycle.stop()
 

@@ -133,6 +133,14 @@ class Daemon:
         return sorted(os.readlink(f"/proc/{self.pid}/fd/{fd}")
                       for fd in os.listdir(f"/proc/{self.pid}/fd"))
 
+    def threads(self):
+        """Their names, without the reactors' helpers, of which there are a few as needed."""
+        names = []
+        for task in os.listdir(f"/proc/{self.pid}/task"):
+            with open(f"/proc/{self.pid}/task/{task}/comm", encoding="ascii") as comm:
+                names.append(comm.read().strip())
+        return sorted(name for name in names if name != "ringvisor-help")
+
     def mappings(self):
         with open(f"/proc/{self.pid}/maps", encoding="ascii") as lines:
             return sum(1 for _ in lines)
@@ -179,7 +187,14 @@ class Case(unittest.TestCase):
     def setUp(self):
         self.daemon = Daemon(*self.ARGUMENTS)
         self.addCleanup(self.daemon.end)
+        self.addCleanup(self.report)
         self.client = self.daemon.client()
+
+    def report(self):
+        """What a daemon said that ended badly belongs to the failure."""
+        status, said = self.daemon.process.poll(), self.daemon.said()
+        if status or said:
+            print(f"the daemon (status {status}) said: {said}", file=sys.stderr)
 
     def tearDown(self):
         if self.daemon.process.poll() is None:
@@ -193,6 +208,12 @@ class Case(unittest.TestCase):
         self.assertEqual((error.domain, error.name), (domain, name), error.detail)
         self.assertGreater(len(error.detail), 10, error.detail)
         return error
+
+    def until(self, condition):
+        """Asks again and again, for things of which nobody is told."""
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            self.assertLess(time.monotonic(), deadline, "it did not come to pass")
 
     def guest_error(self, name, call, *args, **more):
         return self.refused(wire.GUEST_ERROR, name, call, *args, **more)
