@@ -134,12 +134,13 @@ class Daemon:
                       for fd in os.listdir(f"/proc/{self.pid}/fd"))
 
     def threads(self):
-        """Their names, without the reactors' helpers, of which there are a few as needed."""
+        """Their names, without those that come and go as needed: the reactors' helpers, and the
+        kernel's own for a ring."""
         names = []
         for task in os.listdir(f"/proc/{self.pid}/task"):
             with open(f"/proc/{self.pid}/task/{task}/comm", encoding="ascii") as comm:
                 names.append(comm.read().strip())
-        return sorted(name for name in names if name != "ringvisor-help")
+        return sorted(name for name in names if not re.match("ringvisor-help|iou-wrk", name))
 
     def mappings(self):
         with open(f"/proc/{self.pid}/maps", encoding="ascii") as lines:
