@@ -2,6 +2,8 @@
 /* The lifecycle on real KVM with the embedded guest: every state × call, every end. */
 #include <criterion/criterion.h>
 #include <dirent.h>
+#include <errno.h>
+#include <sched.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -284,6 +286,147 @@ static void talk(struct rig *r)
 Test(guest, serial_input_and_a_second_cpu)
 {
 	rig_run(&rig, talk);
+}
+
+/* --- a Run that does not come to run
+ * ------------------------------------------------------------------------------- */
+
+static void check_failed_run(struct rig *r, enum guest_error err, const char *words)
+{
+	static struct guest_watch w;
+
+	switch (r->at++) {
+	case 0:
+		guest_watch_init(&w, gone);
+		create(0, "halt");
+		rig_bind(r, 1, &w);
+		rig_start(r, 2);
+		break;
+	case 3:
+		cr_assert_eq(ERR(0), GUEST_OK, "%s", DETAIL(0));
+		cr_assert_eq(ERR(2), err, "%s", DETAIL(2));
+		cr_assert(strstr(DETAIL(2), words), "%s", DETAIL(2));
+		cr_assert_eq(gone_count, 1, "the VMM is gone");
+		cr_assert_eq(gone_epitaph, STATUS_INTERNAL);
+		rig_start(r, 3);
+		break;
+	case 4:
+		cr_assert_eq(ERR(3), GUEST_NOT_CREATED);
+		rig_finish(r);
+		break;
+	}
+}
+
+static void vcpu_without_thread(struct rig *r)
+{
+	if (r->at == 0) { /* vCPU threads are to run on a CPU that no machine has */
+		CPU_ZERO(&r->host.affinity);
+		CPU_SET(CPU_SETSIZE - 1, &r->host.affinity);
+	}
+	check_failed_run(r, GUEST_VCPU_START_FAILURE, "vCPU 0");
+}
+
+Test(guest, a_vcpu_that_cannot_start_ends_run_and_vmm)
+{
+	rig_run(&rig, vcpu_without_thread);
+}
+
+static struct device lame;
+
+static unsigned int lame_wanted(const struct guest_config *c)
+{
+	(void)c;
+	return 1;
+}
+
+static enum guest_error lame_create(struct device **dev, struct machine *m, struct guest_config *c,
+	unsigned int index, struct diag *d)
+{
+	(void)m;
+	(void)c;
+	(void)index;
+	(void)d;
+	*dev = &lame;
+	return GUEST_OK;
+}
+
+static enum guest_error lame_start(struct device *dev, struct diag *d)
+{
+	cr_assert_eq(dev, &lame);
+	diag_fail(d, -EIO, "this device never starts");
+	return GUEST_DEVICE_START_FAILURE;
+}
+
+static void lame_destroy(struct device *dev)
+{
+	cr_assert_eq(dev, &lame);
+}
+
+static void device_that_does_not_start(struct rig *r)
+{
+	static const struct device_class class = {
+		.name = "lame",
+		.wanted = lame_wanted,
+		.create = lame_create,
+		.start = lame_start,
+		.stop = device_stopped,
+		.destroy = lame_destroy,
+	};
+	static const struct device_class *const classes[] = {&class, NULL};
+
+	r->env.classes = classes;
+	check_failed_run(r, GUEST_DEVICE_START_FAILURE, "this device never starts");
+}
+
+Test(guest, a_device_that_does_not_start_ends_run_and_vmm)
+{
+	rig_run(&rig, device_that_does_not_start);
+}
+
+/* --- Stop at any moment
+ * ---------------------------------------------------------------------------------------- */
+
+#define STOPS        24
+#define STOP_STEP_NS 700000
+
+static struct reactor_timer stop_timer;
+
+static void stop_now(struct reactor_timer *t)
+{
+	(void)t;
+	rig_stop(&rig, 2);
+}
+
+/* Each round a little later, so that some of them meet a guest that wakes its CPUs. */
+static void stops_while_cpus_start(struct rig *r)
+{
+	struct guest_config c;
+
+	if (r->at == STOPS * 3) {
+		rig_finish(r);
+		return;
+	}
+	switch (r->at++ % 3) {
+	case 0:
+		rig_config(&c, "smp");
+		c.cpus = 8;
+		rig_create(r, 0, &c);
+		break;
+	case 1:
+		cr_assert_eq(ERR(0), GUEST_OK, "%s", DETAIL(0));
+		rig_start(r, 1);
+		reactor_timer_init(&stop_timer, stop_now);
+		reactor_timer_start(r->r, &stop_timer, r->at / 3 * STOP_STEP_NS);
+		break;
+	case 2: /* Run has been answered; Stop comes next */
+		cr_assert_eq(ERR(1), GUEST_CONTROLLER_FORCED_HALT, "%s", DETAIL(1));
+		break;
+	}
+}
+
+Test(guest, stop_while_its_cpus_start)
+{
+	rig_run(&rig, stops_while_cpus_start);
 }
 
 /* --- nothing is left
