@@ -3,6 +3,7 @@
 """A hostile guest under the daemon: the embedded guest does everything that a driver must not do, case
 by case, while another guest and the control channel go on being served. What they took is measured
 during each case and printed; the bound is one that only a stall would miss."""
+import os
 import re
 import select
 import sys
@@ -10,9 +11,10 @@ import threading
 import time
 import unittest
 
-import daemon
-import wire
-from daemon import Daemon, require_kvm
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+import daemon  # noqa: E402
+import wire  # noqa: E402
+from daemon import Daemon, require_kvm  # noqa: E402
 
 STALL_SECONDS = 20
 CASE_SECONDS = 120
@@ -24,6 +26,9 @@ class Serial:
     def __init__(self, guest):
         self.sock = guest.serial()
         self.text = b""
+
+    def close(self):
+        self.sock.close()
 
     def send(self, line):
         self.sock.sendall(line.encode() + b"\n")
@@ -119,6 +124,8 @@ class HostileGuest(unittest.TestCase):
             hostile.expect("VERDICT rng ok")
             client.force_shutdown("hostile")
             client.force_shutdown("neighbour")
+            hostile.close()
+            d.neighbour.close()
 
     def test_rng_split(self):
         self.run_cases("rng", "split")
