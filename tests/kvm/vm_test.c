@@ -9,41 +9,29 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "core/vcpu.h"
-#include "support/guest_rig.h"
+#include "core/check.h"
+#include "support/tiny_guest.h"
 
-#define CODE_AT   0x1000
-#define PORT_STEP 0x80 /* a guest's sign that it has come round */
-#define PORT_IRR  0x81
-#define MSI_ADDR  0xfee00000 /* APIC 0, physical */
-#define BELL      0xd0000000
-#define WINDOW    0xc8000000
-#define NOT_THERE 0x5a5a5a5a /* what a read that nobody answers gives here */
+#define PORT_IRR 0x81
+#define MSI_ADDR 0xfee00000 /* APIC 0, physical */
+#define BELL     0xd0000000
+#define WINDOW   0xc8000000
+
+static struct tiny_guest t;
 
 static struct {
-	struct vm_host host;
-	struct gmem mem;
-	struct vm vm;
-	struct vcpu vcpu;
-
-	struct mailbox_exit exits[64]; /* since the last run_to */
-	unsigned int exit_count;
-
-	uint8_t next;     /* the serial byte that is due */
-	bool takes_bytes; /* serial bytes are checked as exits bring them */
+	uint8_t next; /* the serial byte that is due */
 	unsigned int bytes;
-} t;
-
-/* --- the guest --- */
+} serial;
 
 static void take_byte(uint64_t addr, uint64_t size_bytes, uint64_t data)
 {
 	cr_assert_eq(addr, LAYOUT_PORT_UART);
 	cr_assert_eq(size_bytes, 1);
-	cr_assert_eq(
-		data, t.next, "byte %u: %u instead of %u", t.bytes, (unsigned int)data, t.next);
-	t.next++;
-	t.bytes++;
+	cr_assert_eq(data, serial.next, "byte %u: %u instead of %u", serial.bytes,
+		(unsigned int)data, serial.next);
+	serial.next++;
+	serial.bytes++;
 }
 
 static unsigned int take_kept(uint64_t mark)
@@ -56,60 +44,14 @@ static unsigned int take_kept(uint64_t mark)
 	return n;
 }
 
-static bool access_here(struct vcpu *v, struct mailbox_exit *e)
+/* Serial bytes that come as exits. */
+static bool take_exit(struct mailbox_exit *e)
 {
-	e->mark = vm_coalesced_mark(v->vm);
-	if (t.takes_bytes && e->kind == BUS_PIO && e->addr == LAYOUT_PORT_UART) {
-		take_kept(e->mark);
-		take_byte(e->addr, e->size_bytes, e->data);
-		return true;
-	}
-	if (!e->is_write)
-		e->data = NOT_THERE;
-	cr_assert_lt(t.exit_count, ARRAY_SIZE(t.exits));
-	t.exits[t.exit_count++] = *e;
+	if (e->kind != BUS_PIO || e->addr != LAYOUT_PORT_UART)
+		return false;
+	take_kept(e->mark);
+	take_byte(e->addr, e->size_bytes, e->data);
 	return true;
-}
-
-static void start(const uint8_t *code, size_t len_bytes)
-{
-	struct boot_entry entry = {.protocol = BOOT_PVH, .entry = GPA(CODE_AT)};
-	struct gmem_params mem = {.ram_bytes = GMEM_MIN_BYTES, .name = "vm_test"};
-	struct diag d;
-
-	rig_skip_without_kvm();
-	cr_assert_eq(vm_host_open(&t.host, NULL, &d), 0, "%s", d.text);
-	cr_assert_eq(gmem_init(&t.mem, &mem, &d), 0, "%s", d.text);
-	cr_assert_eq(vm_create(&t.vm, &t.host, &d), 0, "%s", d.text);
-	cr_assert_eq(vm_map_gmem(&t.vm, &t.mem, &d), 0, "%s", d.text);
-	cr_assert_eq(vcpu_create(&t.vcpu, &t.vm, &t.mem, 0, 1, &d), 0, "%s", d.text);
-	cr_assert(gmem_write(&t.mem, GPA(CODE_AT), code, len_bytes));
-	t.vcpu.access = access_here;
-	cr_assert_eq(vcpu_set_boot(&t.vcpu, &entry, &d), 0, "%s", d.text);
-}
-
-static void finish(void)
-{
-	vcpu_finish(&t.vcpu);
-	vm_destroy(&t.vm);
-	gmem_finish(&t.mem);
-	vm_host_close(&t.host);
-}
-
-/* Runs until the guest writes to this port; that exit. */
-static const struct mailbox_exit *run_to(uint16_t port)
-{
-	t.exit_count = 0;
-	for (;;) {
-		const struct mailbox_exit *last;
-
-		cr_assert(vcpu_run_once(&t.vcpu), "%s", t.vcpu.diag.text);
-		if (!t.exit_count)
-			continue;
-		last = &t.exits[t.exit_count - 1];
-		if (last->kind == BUS_PIO && last->is_write && last->addr == port)
-			return last;
-	}
 }
 
 TestSuite(vm, .timeout = 60);
@@ -133,7 +75,7 @@ Test(vm, a_file_that_is_no_kvm_is_refused)
 static const uint8_t code_irr[] = {
 	0xc7, 0x05, 0xf0, 0x00, 0xe0, 0xfe, 0xff, 0x01, 0x00, 0x00, /* movl $0x1ff, SVR: on */
 	0x31, 0xdb,                                                 /* xor %ebx, %ebx */
-	0xe6, PORT_STEP,                                            /* out %al, $0x80 */
+	0xe6, TINY_PORT_STEP,                                       /* out %al, $0x80 */
 	0xa1, 0x20, 0x02, 0xe0, 0xfe,                               /* 1: mov IRR + 0x20, %eax */
 	0x39, 0xd8,                                                 /* cmp %ebx, %eax */
 	0x74, 0xf7,                                                 /* je 1b */
@@ -151,7 +93,7 @@ static void signal_eventfd(int fd)
 
 static void expect_pending(uint64_t vectors)
 {
-	cr_assert_eq(run_to(PORT_IRR)->data, vectors, "0x%llx",
+	cr_assert_eq(tiny_run_to(&t, PORT_IRR)->data, vectors, "0x%llx",
 		(unsigned long long)t.exits[t.exit_count - 1].data);
 }
 
@@ -159,12 +101,12 @@ Test(vm, irqfd_and_its_route_reach_the_vcpu)
 {
 	int fd = eventfd(0, EFD_CLOEXEC), gsi;
 
-	start(code_irr, sizeof(code_irr));
+	tiny_start(&t, code_irr, sizeof(code_irr));
 	gsi = vm_gsi_alloc(&t.vm);
 	cr_assert_geq(gsi, LAYOUT_GSI_LINES);
 	cr_assert_eq(vm_msi_route(&t.vm, gsi, MSI_ADDR, 0x41), 0);
 	cr_assert_eq(vm_irqfd(&t.vm, true, gsi, fd), 0);
-	run_to(PORT_STEP);
+	tiny_run_to(&t, TINY_PORT_STEP);
 	signal_eventfd(fd);
 	expect_pending(1 << 1);
 	/* The route moves under the irqfd. */
@@ -178,14 +120,14 @@ Test(vm, irqfd_and_its_route_reach_the_vcpu)
 	cr_assert_geq(vm_msi_send(&t.vm, MSI_ADDR, 0x44), 0);
 	expect_pending(1 << 1 | 1 << 2 | 1 << 4);
 	close(fd);
-	finish();
+	tiny_finish(&t);
 }
 
 Test(vm, a_route_that_is_refused_leaves_the_old_one)
 {
 	int fd = eventfd(0, EFD_CLOEXEC), gsi, vm_fd;
 
-	start(code_irr, sizeof(code_irr));
+	tiny_start(&t, code_irr, sizeof(code_irr));
 	gsi = vm_gsi_alloc(&t.vm);
 	cr_assert_eq(vm_msi_route(&t.vm, gsi, MSI_ADDR, 0x41), 0);
 	cr_assert_eq(vm_irqfd(&t.vm, true, gsi, fd), 0);
@@ -194,18 +136,18 @@ Test(vm, a_route_that_is_refused_leaves_the_old_one)
 	cr_assert_eq(vm_msi_route(&t.vm, gsi, MSI_ADDR, 0x42), -EBADF);
 	t.vm.fd = vm_fd;
 	cr_assert_eq(t.vm.msi[gsi].data, 0x41);
-	run_to(PORT_STEP);
+	tiny_run_to(&t, TINY_PORT_STEP);
 	signal_eventfd(fd);
 	expect_pending(1 << 1);
 	close(fd);
-	finish();
+	tiny_finish(&t);
 }
 
 Test(vm, gsis_are_given_to_the_last_and_all_can_be_routed)
 {
 	int count = 0, gsi;
 
-	start(code_irr, sizeof(code_irr));
+	tiny_start(&t, code_irr, sizeof(code_irr));
 	while ((gsi = vm_gsi_alloc(&t.vm)) >= 0) {
 		cr_assert_eq(gsi, LAYOUT_GSI_LINES + count, "each once");
 		count++;
@@ -220,7 +162,7 @@ Test(vm, gsis_are_given_to_the_last_and_all_can_be_routed)
 	cr_assert_not(t.vm.msi[100].routed);
 	cr_assert_eq(vm_gsi_alloc(&t.vm), 100);
 	cr_assert_eq(vm_gsi_alloc(&t.vm), -ENOSPC);
-	finish();
+	tiny_finish(&t);
 }
 
 /* --- kicks --- */
@@ -229,7 +171,7 @@ static const uint8_t code_bell[] = {
 	0xa2, 0x00, 0x00, 0x00, 0xd0,       /* 1: mov %al, BELL */
 	0x66, 0xa3, 0x00, 0x00, 0x00, 0xd0, /* mov %ax, BELL */
 	0xa3, 0x00, 0x00, 0x00, 0xd0,       /* mov %eax, BELL */
-	0xe6, PORT_STEP,                    /* out %al, $0x80 */
+	0xe6, TINY_PORT_STEP,               /* out %al, $0x80 */
 	0xeb, 0xec,                         /* jmp 1b */
 };
 
@@ -239,17 +181,17 @@ Test(vm, an_ioeventfd_takes_writes_of_any_length)
 	uint64_t count;
 	struct diag d;
 
-	start(code_bell, sizeof(code_bell));
+	tiny_start(&t, code_bell, sizeof(code_bell));
 	cr_assert_eq(vm_ioeventfd(&t.vm, true, BELL, fd, &d), 0, "%s", d.text);
 	cr_assert_eq(vm_ioeventfd(&t.vm, true, BELL, other, &d), -EEXIST);
 	cr_assert(strstr(d.text, "0xd0000000"), "%s", d.text);
-	run_to(PORT_STEP);
+	tiny_run_to(&t, TINY_PORT_STEP);
 	cr_assert_eq(t.exit_count, 1, "no exit but the last");
 	cr_assert_eq(read(fd, &count, sizeof(count)), sizeof(count));
 	cr_assert_eq(count, 3);
 
 	cr_assert_eq(vm_ioeventfd(&t.vm, false, BELL, fd, &d), 0, "%s", d.text);
-	run_to(PORT_STEP);
+	tiny_run_to(&t, TINY_PORT_STEP);
 	cr_assert_eq(t.exit_count, 4);
 	for (unsigned int i = 0; i < 3; i++) {
 		cr_assert_eq(t.exits[i].kind, BUS_MMIO);
@@ -259,14 +201,14 @@ Test(vm, an_ioeventfd_takes_writes_of_any_length)
 	}
 	close(fd);
 	close(other);
-	finish();
+	tiny_finish(&t);
 }
 
 /* --- memory slots --- */
 
 static const uint8_t code_window[] = {
 	0xa1, 0x00, 0x00, 0x00, 0xc8, /* 1: mov WINDOW, %eax */
-	0xe7, PORT_STEP,              /* out %eax, $0x80 */
+	0xe7, TINY_PORT_STEP,         /* out %eax, $0x80 */
 	0xeb, 0xf7,                   /* jmp 1b */
 };
 
@@ -277,22 +219,22 @@ Test(vm, slots_come_and_go)
 	struct diag d;
 
 	cr_assert_neq(page, MAP_FAILED);
-	start(code_window, sizeof(code_window));
-	cr_assert_eq(run_to(PORT_STEP)->data, NOT_THERE);
+	tiny_start(&t, code_window, sizeof(code_window));
+	cr_assert_eq(tiny_run_to(&t, TINY_PORT_STEP)->data, TINY_NOT_THERE);
 	*page = 0x11223344;
 	cr_assert_eq(vm_slot_set(&t.vm, GMEM_REGIONS_MAX, GPA(WINDOW), GMEM_PAGE, page, &d), 0,
 		"%s", d.text);
-	cr_assert_eq(run_to(PORT_STEP)->data, 0x11223344);
+	cr_assert_eq(tiny_run_to(&t, TINY_PORT_STEP)->data, 0x11223344);
 	cr_assert_eq(t.exit_count, 1, "a read of memory is no exit");
 	cr_assert_lt(vm_slot_set(&t.vm, GMEM_REGIONS_MAX + 1, GPA(WINDOW), GMEM_PAGE, page, &d), 0,
 		"slots do not overlap");
 	cr_assert(strstr(d.text, "0xc8000000"), "%s", d.text);
 	cr_assert_eq(
 		vm_slot_set(&t.vm, GMEM_REGIONS_MAX, GPA(WINDOW), 0, page, &d), 0, "%s", d.text);
-	cr_assert_eq(run_to(PORT_STEP)->data, NOT_THERE);
+	cr_assert_eq(tiny_run_to(&t, TINY_PORT_STEP)->data, TINY_NOT_THERE);
 	cr_assert_eq(t.exit_count, 2);
 	munmap(page, GMEM_PAGE);
-	finish();
+	tiny_finish(&t);
 }
 
 /* --- port writes that KVM keeps --- */
@@ -301,17 +243,17 @@ Test(vm, slots_come_and_go)
 
 /* Rounds of five serial bytes that count up, then a sign. */
 static const uint8_t code_serial[] = {
-	0x31, 0xdb,                    /* xor %ebx, %ebx */
-	0x66, 0xba, 0xf8, 0x03,        /* mov $0x3f8, %dx */
-	0xb9, ROUND, 0x00, 0x00, 0x00, /* 1: mov $5, %ecx */
-	0x88, 0xd8, 0xee, 0xfe, 0xc3,  /* 2: mov %bl, %al; out %al, (%dx); inc %bl */
-	0xe2, 0xf9, 0xe6, PORT_STEP,   /* loop 2b; out %al, $0x80 */
-	0xeb, 0xf0,                    /* jmp 1b */
+	0x31, 0xdb,                       /* xor %ebx, %ebx */
+	0x66, 0xba, 0xf8, 0x03,           /* mov $0x3f8, %dx */
+	0xb9, ROUND, 0x00, 0x00, 0x00,    /* 1: mov $5, %ecx */
+	0x88, 0xd8, 0xee, 0xfe, 0xc3,     /* 2: mov %bl, %al; out %al, (%dx); inc %bl */
+	0xe2, 0xf9, 0xe6, TINY_PORT_STEP, /* loop 2b; out %al, $0x80 */
+	0xeb, 0xf0,                       /* jmp 1b */
 };
 
 static void start_serial(void)
 {
-	start(code_serial, sizeof(code_serial));
+	tiny_start(&t, code_serial, sizeof(code_serial));
 	if (!t.host.coalesced_pio)
 		cr_skip_test("this KVM does not keep port writes");
 	cr_assert_eq(vm_coalesce(&t.vm, true, LAYOUT_PORT_UART, 1), 0);
@@ -324,37 +266,37 @@ Test(vm, kept_writes_are_taken_in_order_up_to_the_mark)
 	start_serial();
 	/* Often enough that the ring goes round. */
 	for (unsigned int i = 0; i < 2 * t.vm.coalesced_entries; i++) {
-		before = run_to(PORT_STEP)->mark;
+		before = tiny_run_to(&t, TINY_PORT_STEP)->mark;
 		cr_assert_eq(t.exit_count, 1, "serial bytes are no exits");
-		after = run_to(PORT_STEP)->mark;
+		after = tiny_run_to(&t, TINY_PORT_STEP)->mark;
 		cr_assert_eq(after, before + ROUND);
 		cr_assert_eq(take_kept(before), ROUND);
 		cr_assert_eq(take_kept(before), 0, "what came later stays");
 		cr_assert_eq(vm_coalesced_mark(&t.vm), after);
 		cr_assert_eq(take_kept(after), ROUND);
 	}
-	finish();
+	tiny_finish(&t);
 }
 
 Test(vm, a_full_ring_gives_exits_behind_what_it_holds)
 {
 	start_serial();
-	t.takes_bytes = true;
+	t.take = take_exit;
 	for (unsigned int i = 0; i < t.vm.coalesced_entries; i++)
-		run_to(PORT_STEP);
-	cr_assert_gt(t.bytes, 0, "it was full");
+		tiny_run_to(&t, TINY_PORT_STEP);
+	cr_assert_gt(serial.bytes, 0, "it was full");
 	take_kept(vm_coalesced_mark(&t.vm));
-	cr_assert_eq(t.bytes, ROUND * t.vm.coalesced_entries);
-	finish();
+	cr_assert_eq(serial.bytes, ROUND * t.vm.coalesced_entries);
+	tiny_finish(&t);
 }
 
 Test(vm, writes_are_exits_again_when_they_are_no_longer_kept)
 {
 	start_serial();
-	run_to(PORT_STEP);
+	tiny_run_to(&t, TINY_PORT_STEP);
 	cr_assert_eq(vm_coalesce(&t.vm, false, LAYOUT_PORT_UART, 1), 0);
 	cr_assert_eq(take_kept(vm_coalesced_mark(&t.vm)), ROUND, "the old ones are still there");
-	run_to(PORT_STEP);
+	tiny_run_to(&t, TINY_PORT_STEP);
 	cr_assert_eq(t.exit_count, ROUND + 1);
-	finish();
+	tiny_finish(&t);
 }
