@@ -224,6 +224,28 @@ void io_fsync(struct reactor *r, struct io_op *op, const struct io_file *f, bool
 	file_op_start(r, sqe, op, f);
 }
 
+void io_signal(struct reactor *r, const struct io_file *f)
+{
+	static const uint64_t one = 1;
+	struct io_uring_sqe *sqe;
+
+	CHECK(reactor_is_current(r));
+	sqe = ring_sqe(r);
+	io_uring_prep_write(sqe, file_ref(f), &one, sizeof(one), (uint64_t)-1);
+	sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+	if (f->slot >= 0)
+		sqe->flags |= IOSQE_FIXED_FILE;
+	sqe->user_data = (uintptr_t)&r->silent;
+}
+
+void io_nop(struct reactor *r, struct io_op *op)
+{
+	struct io_uring_sqe *sqe = op_sqe(r, op);
+
+	io_uring_prep_nop(sqe);
+	op_start(r, sqe, op);
+}
+
 void io_cancel(struct reactor *r, struct io_op *op)
 {
 	struct io_uring_sqe *sqe;

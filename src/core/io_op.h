@@ -72,6 +72,11 @@ void io_fallocate(struct reactor *r, struct io_op *op, const struct io_file *f, 
 /* len_bytes ≥ 4 GiB: Linux before 6.11 completes it with -EINVAL. */
 void io_madvise(struct reactor *r, struct io_op *op, void *addr, uint64_t len_bytes, int advice);
 void io_fsync(struct reactor *r, struct io_op *op, const struct io_file *f, bool data_only);
+/* io_signal: adds 1 to an eventfd, and nobody is told: no completion, so no turn for it. A counter
+ * that is full stays as it is. io_nop: completes when everything that was queued before it has been
+ * started; for closing a file that was signalled. */
+void io_signal(struct reactor *r, const struct io_file *f);
+void io_nop(struct reactor *r, struct io_op *op);
 /* io_cancel: asks for the end of `op`, which completes with -ECANCELED or with what it reached.
  * Harmless if it is not in flight. */
 void io_cancel(struct reactor *r, struct io_op *op);

@@ -9,28 +9,13 @@
 
 #include "core/check.h"
 
-static const uint64_t one = 1;
-
-static void write_start(struct msix_vector *v)
+static void barrier_done(struct io_op *op, int res, uint32_t cqe_flags)
 {
-	v->msix->writing++;
-	io_write(v->msix->env->reactor, &v->write, &v->event, &one, sizeof(one), UINT64_MAX);
-}
+	struct msix *m = container_of(op, struct msix, barrier);
 
-static void write_done(struct io_op *op, int res, uint32_t cqe_flags)
-{
-	struct msix_vector *v = container_of(op, struct msix_vector, write);
-	struct msix *m = v->msix;
-
-	(void)res; /* a full counter means that an interrupt is on its way */
+	(void)res;
 	(void)cqe_flags;
-	m->writing--;
-	if (v->again && !m->stopping) {
-		v->again = false;
-		write_start(v);
-	}
-	if (m->stopping && !m->writing)
-		m->stopped(m);
+	m->stopped(m);
 }
 
 static int vector_init(struct msix_vector *v, struct msix *m, struct diag *d)
@@ -39,7 +24,6 @@ static int vector_init(struct msix_vector *v, struct msix *m, struct diag *d)
 
 	v->msix = m;
 	v->masked = true;
-	v->write.done = write_done;
 	v->gsi = m->env->ops->gsi_alloc(m->env->ctx);
 	if (v->gsi < 0)
 		return diag_fail(d, v->gsi, "no interrupt route is left for an MSI-X vector");
@@ -55,7 +39,7 @@ int msix_init(struct msix *m, struct virtio_env *env, unsigned int count, struct
 	int err = 0;
 
 	CHECK(count && count <= MSIX_VECTORS_MAX);
-	*m = (struct msix){.env = env, .count = count};
+	*m = (struct msix){.env = env, .count = count, .barrier = {.done = barrier_done}};
 	m->vectors = calloc(count, sizeof(*m->vectors));
 	if (!m->vectors)
 		return diag_fail(d, -ENOMEM, "no memory for %u MSI-X vectors", count);
@@ -72,7 +56,7 @@ int msix_init(struct msix *m, struct virtio_env *env, unsigned int count, struct
 
 void msix_finish(struct msix *m)
 {
-	CHECK(!m->writing);
+	CHECK(!m->barrier.in_flight);
 	for (unsigned int i = 0; m->vectors && i < m->count; i++) {
 		struct msix_vector *v = &m->vectors[i];
 
@@ -91,7 +75,9 @@ void msix_stop(struct msix *m, void (*stopped)(struct msix *m))
 {
 	m->stopping = true;
 	m->stopped = stopped;
-	if (!m->writing)
+	if (m->signalled)
+		io_nop(m->env->reactor, &m->barrier);
+	else
 		stopped(m);
 }
 
@@ -99,12 +85,12 @@ void msix_stop(struct msix *m, void (*stopped)(struct msix *m))
 
 static void vector_fire(struct msix_vector *v)
 {
-	if (v->msix->stopping)
+	struct msix *m = v->msix;
+
+	if (m->stopping)
 		return;
-	if (v->write.in_flight)
-		v->again = true;
-	else
-		write_start(v);
+	m->signalled = true;
+	io_signal(m->env->reactor, &v->event);
 }
 
 static bool vector_open(const struct msix_vector *v)

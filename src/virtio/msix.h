@@ -30,8 +30,6 @@ struct msix_vector {
 	 * where a reactor must not wait, in msix_finish. */
 	struct io_file event;
 	bool attached; /* `event` is the irqfd of `gsi` */
-	struct io_op write;
-	bool again; /* raised while a write was in flight */
 };
 
 struct msix {
@@ -39,7 +37,8 @@ struct msix {
 	struct msix_vector *vectors;
 	unsigned int count;
 	bool enabled, masked; /* the capability's control bits */
-	unsigned int writing; /* operations in flight */
+	bool signalled;       /* some eventfd has been written to */
+	struct io_op barrier; /* the end: behind all such writes */
 	bool stopping;
 	void (*stopped)(struct msix *m);
 };

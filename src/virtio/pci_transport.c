@@ -474,7 +474,8 @@ static void stop_check(struct virtio_pci *p)
 {
 	void (*stopped)(struct virtio_pci *) = p->stopped;
 
-	if (p->polling || p->dev->resetting || p->msix.writing || !p->msix.stopping || !stopped)
+	if (p->polling || p->dev->resetting || p->msix.barrier.in_flight || !p->msix.stopping ||
+		!stopped)
 		return;
 	p->stopped = NULL;
 	stopped(p);

@@ -164,6 +164,20 @@ void io_fsync(struct reactor *r, struct io_op *op, const struct io_file *f, bool
 	op_start(r, op, f, FAKE_FSYNC)->flags = data_only;
 }
 
+void io_signal(struct reactor *r, const struct io_file *f)
+{
+	const uint64_t one = 1;
+
+	CHECK(reactor_is_current(r));
+	/* A full counter stays as it is. */
+	CHECK(write(f->fd, &one, sizeof(one)) == sizeof(one) || errno == EAGAIN);
+}
+
+void io_nop(struct reactor *r, struct io_op *op)
+{
+	op_start(r, op, NULL, FAKE_NOP);
+}
+
 void io_cancel(struct reactor *r, struct io_op *op)
 {
 	CHECK(reactor_is_current(r));
@@ -400,6 +414,9 @@ static enum fake_outcome op_attempt(struct reactor *r, struct fake_op *f, int *r
 		return try_accept(r, f, res);
 	case FAKE_CONNECT:
 		return try_connect(f, res);
+	case FAKE_NOP:
+		*res = 0;
+		break;
 	case FAKE_POLL:
 		break; /* has been dealt with */
 	case FAKE_FALLOCATE:

@@ -24,6 +24,7 @@ enum fake_kind {
 	FAKE_FALLOCATE,
 	FAKE_MADVISE,
 	FAKE_FSYNC,
+	FAKE_NOP,
 };
 
 /* One op in flight. */

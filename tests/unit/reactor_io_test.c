@@ -399,3 +399,43 @@ Test(reactor_io, polls_an_eventfd_once_a_write_and_does_not_spin)
 	cr_assert(k.over);
 	cr_assert_lt(stats.turns, 3 * KICKS);
 }
+
+/* --- signals --- */
+
+static void event_signalled(struct script *s, int res)
+{
+	(void)res;
+	io_file_open(s->r, &s->f, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+	cr_assert_geq(s->f.fd, 0);
+	for (unsigned int i = 0; i < 3; i++)
+		io_signal(s->r, &s->f);
+	io_nop(s->r, &s->op);
+}
+
+static void event_read(struct script *s, int res)
+{
+	uint64_t count = 0;
+	struct reactor_stats stats;
+
+	cr_assert_eq(res, 0);
+	cr_assert_eq(read(s->f.fd, &count, sizeof(count)), sizeof(count));
+	cr_assert_eq(count, 3, "all that was signalled before the nop");
+	reactor_stats_read(s->r, &stats);
+	cr_assert_eq(stats.cqes, 1, "signals have no completion");
+	io_nop(s->r, &s->op);
+}
+
+static void event_end(struct script *s, int res)
+{
+	cr_assert_eq(res, 0);
+	script_next(s, 0);
+}
+
+static void (*const event_steps[])(struct script *, int) = {
+	event_signalled, event_read, event_end, NULL};
+
+Test(reactor_io, signals_an_eventfd_without_a_completion)
+{
+	script_run(event_steps, 8);
+	script_run(event_steps, 0);
+}
