@@ -481,3 +481,33 @@ Test(guest, cycles_leave_no_descriptor_or_thread)
 {
 	rig_run(&rig, cycles);
 }
+
+#define FAILURES 20
+
+/* Everything has been made by the time that the kernel turns out to be none. */
+static void failures(struct rig *r)
+{
+	static unsigned int fds;
+	struct guest_config c;
+
+	if (r->at == 5)
+		fds = entries("/proc/self/fd");
+	if (r->at > 0)
+		cr_assert_eq(ERR(0), GUEST_KERNEL_LOAD_FAILURE, "%s", DETAIL(0));
+	if (r->at++ == FAILURES) {
+		cr_assert_eq(entries("/proc/self/fd"), fds);
+		rig_finish(r);
+		return;
+	}
+	rig_config(&c, NULL);
+	c.cpus = 4;
+	c.kernel_type = KERNEL_LINUX;
+	c.kernel.path = strdup(r->at % 2 ? "/nonexistent/vmlinuz" : "/proc/self/cmdline");
+	c.given |= CONFIG_BIT(CONFIG_KERNEL);
+	rig_create(r, 0, &c);
+}
+
+Test(guest, failed_creates_leave_no_descriptor)
+{
+	rig_run(&rig, failures);
+}
