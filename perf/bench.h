@@ -6,14 +6,18 @@
 #include "perf/harness.h"
 
 extern const struct bench bench_boot;
+extern const struct bench bench_calls;
 extern const struct bench bench_clock_cost;
 extern const struct bench bench_console_echo;
 extern const struct bench bench_console_in;
 extern const struct bench bench_console_out;
+extern const struct bench bench_density;
 extern const struct bench bench_exit;
 extern const struct bench bench_idle;
 extern const struct bench bench_kick_busy;
 extern const struct bench bench_kick_idle;
+extern const struct bench bench_ping;
+extern const struct bench bench_serve_start;
 extern const struct bench bench_wake;
 
 #endif

@@ -11,7 +11,6 @@ import wire  # noqa: E402
 CYCLES, WARM_UP = 500, 50
 RSS_SLACK_KIB = 1024
 MAPPINGS_SLACK = 16  # stacks of helper threads, arenas
-SANITIZED = "asan" in daemon.program() or "tsan" in daemon.program()
 
 
 class Cycles(daemon.Case):
@@ -35,8 +34,8 @@ class Cycles(daemon.Case):
     def compare(self, before, after):
         self.assertEqual(before["fds"], after["fds"])
         self.assertEqual(before["threads"], after["threads"])
-        if SANITIZED:
-            return  # its allocator keeps what was freed for a while
+        if daemon.sanitized():
+            return
         self.assertLessEqual(after["mappings"], before["mappings"] + MAPPINGS_SLACK)
         self.assertLessEqual(after["rss"], before["rss"] + RSS_SLACK_KIB)
 
