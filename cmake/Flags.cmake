@@ -4,6 +4,11 @@ option(RINGVISOR_FUZZ "Build the libFuzzer targets (clang only)" OFF)
 
 add_compile_options(-Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes
   -Wpointer-arith -Wvla -fno-strict-aliasing -fno-common)
+option(RINGVISOR_PROBES "Compile the USDT probes of src/trace/probe.h in" ON)
+if(RINGVISOR_PROBES)
+  add_compile_definitions(RINGVISOR_PROBES=1)
+endif()
+
 add_compile_definitions(_GNU_SOURCE RINGVISOR_VERSION="${PROJECT_VERSION}")
 include_directories(${PROJECT_SOURCE_DIR}/src)
 

@@ -31,5 +31,20 @@ function(ringvisor_program variable name debian)
   endif()
 endfunction()
 
+# For what has no pkg-config file.
+function(ringvisor_header variable header debian)
+  find_path(${variable} ${header})
+  if(NOT ${variable})
+    message(FATAL_ERROR "<${header}> was not found. On Debian: apt-get install ${debian}")
+  endif()
+endfunction()
+
+# The macros of USDT probes.
+ringvisor_header(SYS_SDT sys/sdt.h systemtap-sdt-dev)
+
+# Compile the BPF programs, whatever compiles the rest; make their skeletons.
+ringvisor_program(BPF_CLANG clang clang)
+ringvisor_program(BPFTOOL bpftool bpftool)
+
 # Compiles the DSDT's ASL source.
 ringvisor_program(IASL iasl acpica-tools)

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "core/check.h"
+#include "trace/probe.h"
 
 /* A VMM on its way between the home reactor and a helper thread. */
 struct guest_build {
@@ -30,6 +31,7 @@ static void guest_enter(struct guest *g, enum guest_state next)
 	};
 
 	CHECK(allowed[g->state][next]);
+	PROBE(guest_state, probe_string(g->name), g->state, next);
 	g->state = next;
 }
 

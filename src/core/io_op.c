@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "core/reactor_private.h"
+#include "trace/probe.h"
 
 static int slot_take(struct ring_files *files)
 {
@@ -74,6 +75,7 @@ static void op_start(struct reactor *r, struct io_uring_sqe *sqe, struct io_op *
 	sqe->user_data = (uintptr_t)op;
 	op->in_flight = true;
 	r->in_flight++;
+	PROBE(sqe_queued, r->index, op, sqe->opcode, sqe->fd, sqe->len);
 }
 
 static int file_ref(const struct io_file *f)

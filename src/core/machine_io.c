@@ -235,8 +235,13 @@ void machine_io_attach(struct machine *m)
 {
 	stream_init(&m->serial, m->home, serial_input, m);
 	reactor_timer_init(&m->coalesce_timer, coalesce_tick);
-	for (unsigned int i = 0; i < m->cpus; i++)
-		mailbox_init(&m->vcpus[i].box, m->home, machine_access, m);
+	for (unsigned int i = 0; i < m->cpus; i++) {
+		struct vcpu *v = &m->vcpus[i];
+
+		mailbox_init(&v->box, m->home, machine_access, m);
+		v->guest = v->box.guest = m->name;
+		v->box.vcpu = v->id;
+	}
 }
 
 void machine_io_stop(struct machine *m)

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "core/check.h"
+#include "trace/probe.h"
 
 /* Sleeping and being woken costs a few microseconds more than the answer itself. A wait that took
  * less than the maximum would have been caught by looking longer, so the window grows; another
@@ -143,6 +144,8 @@ static bool mailbox_put(struct mailbox *b, const struct mailbox_exit *e)
 	__atomic_store_n(&b->head, head + 1, __ATOMIC_SEQ_CST);
 	if (!__atomic_exchange_n(&b->posted, 1, __ATOMIC_SEQ_CST))
 		reactor_post(b->home, &b->wake);
+	PROBE(mailbox_post, probe_string(b->guest), b->vcpu, e->addr, e->size_bytes, e->is_write,
+		e->waits, head + 1 - __atomic_load_n(&b->tail, __ATOMIC_RELAXED));
 	return true;
 }
 
@@ -167,7 +170,7 @@ bool mailbox_ask(struct mailbox *b, const struct mailbox_exit *e, uint64_t *repl
 
 void mailbox_drain(struct mailbox *b)
 {
-	uint32_t tail = b->tail, head;
+	uint32_t first = b->tail, tail = first, head;
 
 	CHECK(reactor_is_current(b->home));
 	if (b->draining)
@@ -191,6 +194,7 @@ void mailbox_drain(struct mailbox *b)
 			mailbox_ring_bell(b);
 	}
 	b->draining = false;
+	PROBE(mailbox_drain, probe_string(b->guest), b->vcpu, tail - first);
 }
 
 void mailbox_abort(struct mailbox *b)

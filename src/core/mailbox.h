@@ -51,6 +51,8 @@ struct mailbox {
 	uint32_t window_ns; /* vCPU: how long it looks before it sleeps; adapts */
 	int home_cpu;       /* where the reactor ran when it last drained */
 
+	const char *guest; /* its name, for probes; NULL: none */
+	unsigned int vcpu; /* for probes */
 	struct reactor *home;
 	struct reactor_msg wake;
 	void (*handle)(void *ctx, struct mailbox_exit *e); /* a read's result goes to e->data */

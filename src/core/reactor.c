@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "core/reactor_private.h"
+#include "trace/probe.h"
 
 static _Thread_local struct reactor *current;
 
@@ -208,15 +209,19 @@ static bool work_queued(const struct reactor *r)
 
 static void turn(struct reactor *r)
 {
+	uint32_t batch;
+
 	poll_wait(r, work_queued(r));
+	PROBE(turn_begin, r->index, ring_ready(r));
 	r->now_ns = reactor_clock_ns();
-	ring_reap(r);
+	batch = ring_reap(r);
 	inbox_drain(r);
 	timers_fire(r);
 	tasks_run(r);
 	hooks_run(r);
 	STAT_ADD(r, turns, 1);
 	STAT_SET(r, in_flight, r->in_flight + r->jobs_out);
+	PROBE(turn_end, r->index, batch, r->in_flight);
 }
 
 static bool turns_over(const struct reactor *r)

@@ -120,8 +120,8 @@ void ring_wait(struct reactor *r, uint64_t timeout_ns);
  * ring_flush turns into completions; no system call. */
 uint32_t ring_ready(const struct reactor *r);
 bool ring_has_events(const struct reactor *r);
-/* ring_reap: runs the `done` of each completion that is there now. */
-void ring_reap(struct reactor *r);
+/* ring_reap: runs the `done` of each completion that is there now; returns how many. */
+uint32_t ring_reap(struct reactor *r);
 
 /* reactor_inbox.c */
 void inbox_init(struct reactor *r);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/reactor_private.h"
+#include "trace/probe.h"
 
 #define NS_PER_S 1000000000ull
 
@@ -197,6 +198,7 @@ static void op_complete(struct reactor *r, const struct io_uring_cqe *cqe)
 {
 	struct io_op *op = (struct io_op *)(uintptr_t)cqe->user_data;
 
+	PROBE(completion, r->index, op, cqe->res, cqe->flags);
 	if (op->in_flight && !(cqe->flags & IO_MORE)) {
 		op->in_flight = false;
 		r->in_flight--;
@@ -204,9 +206,9 @@ static void op_complete(struct reactor *r, const struct io_uring_cqe *cqe)
 	op->done(op, cqe->res, cqe->flags);
 }
 
-void ring_reap(struct reactor *r)
+uint32_t ring_reap(struct reactor *r)
 {
-	uint32_t ready = ring_ready(r);
+	uint32_t batch = ring_ready(r), ready = batch;
 
 	if (sq_flags(r) & IORING_SQ_CQ_OVERFLOW)
 		STAT_ADD(r, overflows, 1);
@@ -221,4 +223,5 @@ void ring_reap(struct reactor *r)
 			op_complete(r, &r->batch[i]);
 		ready -= count;
 	}
+	return batch;
 }

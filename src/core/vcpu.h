@@ -36,7 +36,8 @@ struct vcpu_stats {
 struct vcpu {
 	struct vm *vm;
 	const struct gmem *mem;
-	unsigned int id; /* = APIC id */
+	const char *guest; /* its name, for probes; NULL: none */
+	unsigned int id;   /* = APIC id */
 	int fd;
 	struct kvm_run *run;
 

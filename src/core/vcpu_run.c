@@ -9,6 +9,7 @@
 #include <sys/ioctl.h>
 
 #include "core/check.h"
+#include "trace/probe.h"
 
 #define VCPU_BYTES_SHOWN 15
 
@@ -223,10 +224,33 @@ const char *vcpu_exit_name(unsigned int reason)
 	return reason < ARRAY_SIZE(exits) && exits[reason].name ? exits[reason].name : "KVM_EXIT_?";
 }
 
+/* What a probe shows of an exit: the port or address, and the bytes of it. */
+static uint64_t exit_address(const struct kvm_run *run)
+{
+	if (run->exit_reason == KVM_EXIT_IO)
+		return run->io.port;
+	return run->exit_reason == KVM_EXIT_MMIO ? run->mmio.phys_addr : 0;
+}
+
+static unsigned int exit_size_bytes(const struct kvm_run *run)
+{
+	if (run->exit_reason == KVM_EXIT_IO)
+		return run->io.size * run->io.count;
+	return run->exit_reason == KVM_EXIT_MMIO ? run->mmio.len : 0;
+}
+
+static unsigned int exit_is_write(const struct kvm_run *run)
+{
+	if (run->exit_reason == KVM_EXIT_IO)
+		return run->io.direction == KVM_EXIT_IO_OUT;
+	return run->exit_reason == KVM_EXIT_MMIO && run->mmio.is_write;
+}
+
 bool vcpu_run_once(struct vcpu *v)
 {
 	uint32_t reason;
 
+	PROBE(vcpu_entry, probe_string(v->guest), v->id);
 	if (ioctl(v->fd, KVM_RUN, 0) < 0) {
 		if (errno == EINTR || errno == EAGAIN)
 			return true;
@@ -237,6 +261,8 @@ bool vcpu_run_once(struct vcpu *v)
 	reason = v->run->exit_reason;
 	count(&v->stats.total);
 	count(&v->stats.exits[reason < VCPU_EXIT_REASONS ? reason : VCPU_EXIT_REASONS - 1]);
+	PROBE(vcpu_exit, probe_string(v->guest), v->id, reason, exit_address(v->run),
+		exit_size_bytes(v->run), exit_is_write(v->run));
 	if (reason < ARRAY_SIZE(exits) && exits[reason].handle)
 		return exits[reason].handle(v);
 	return exit_unexpected(v);

@@ -9,6 +9,7 @@
 
 #include "core/check.h"
 #include "rpc/connection.h"
+#include "trace/probe.h"
 
 static const struct object_class *const classes[] = {
 	&host_class,
@@ -45,6 +46,8 @@ static void call_enter(struct call *call, struct connection *c)
 		c->call_count++;
 	else
 		c->one_ways++;
+	PROBE(rpc_begin, call, probe_string(call->msg.message->name), call->msg.object,
+		call->msg.txid);
 }
 
 /* From here on its answer goes nowhere. */
@@ -54,6 +57,8 @@ static void call_leave(struct call *call)
 
 	if (!c)
 		return;
+	PROBE(rpc_end, call, probe_string(call->msg.message->name), call->msg.object,
+		call->msg.txid);
 	list_del(&call->calls_link);
 	if (call_has_reply(call))
 		c->call_count--;

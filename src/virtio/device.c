@@ -171,6 +171,9 @@ static int queue_init(
 	q->dev = dev;
 	q->index = (uint16_t)index;
 	q->vq.on_fault = queue_fault;
+	q->vq.guest = dev->env->guest;
+	q->vq.owner = dev->name;
+	q->vq.index = q->index;
 	reactor_task_init(&q->task, queue_task);
 	queue_registers_reset(q);
 	return 0;

@@ -27,6 +27,7 @@ struct virtio_host_ops {
 struct virtio_env {
 	const struct virtio_host_ops *ops;
 	void *ctx;
+	const char *guest; /* its name, for probes; NULL: none */
 	const struct gmem *mem;
 	struct pci_bus *pci;
 	struct reactor *reactor; /* NULL until attached */

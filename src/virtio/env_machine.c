@@ -55,6 +55,7 @@ void virtio_env_init(struct virtio_env *env, struct machine *m)
 {
 	*env = (struct virtio_env){.ops = &machine_ops,
 		.ctx = m,
+		.guest = m->name,
 		.mem = &m->mem,
 		.pci = &m->pci,
 		.kicks = &m->counts.kicks,

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "core/check.h"
+#include "trace/probe.h"
 
 #define ISR_QUEUE  1u
 #define ISR_CONFIG 2u
@@ -34,8 +35,11 @@ enum { PCI_CFG_BAR = 4, PCI_CFG_OFFSET = 8, PCI_CFG_LENGTH = 12, PCI_CFG_DATA = 
 
 /* --- the BAR --- */
 
-static void count_kick(struct virtio_pci *p)
+static void count_kick(struct virtio_pci *p, unsigned int queue)
 {
+	const struct virtqueue *vq = &p->dev->queues[queue].vq;
+
+	PROBE(kick, probe_string(vq->guest), probe_string(vq->owner), queue, vq);
 	p->kicks_seen++;
 	if (p->dev->env->kicks)
 		++*p->dev->env->kicks;
@@ -47,7 +51,7 @@ static void kick_write(struct virtio_pci *p, uint64_t offset)
 
 	if (offset % VIRTIO_PCI_NOTIFY_STEP || q >= p->dev->queue_count)
 		return;
-	count_kick(p);
+	count_kick(p, (unsigned int)q);
 	virtio_queue_kick(&p->dev->queues[q]);
 }
 
@@ -177,7 +181,7 @@ static void kick_done(struct io_op *op, int res, uint32_t cqe_flags)
 		kick_poll(k);
 	if (res < 0)
 		return;
-	count_kick(p);
+	count_kick(p, (unsigned int)(k - p->kicks));
 	if (env->ops->drain)
 		env->ops->drain(env->ctx);
 	virtio_queue_kick(&p->dev->queues[k - p->kicks]);
@@ -185,8 +189,16 @@ static void kick_done(struct io_op *op, int res, uint32_t cqe_flags)
 
 /* --- interrupts --- */
 
+/* What a probe shows: the queue that wants the interrupt, NULL for the configuration. */
+static const struct virtqueue *interrupt_queue(const struct virtio_pci *p, unsigned int index)
+{
+	return index < p->dev->queue_count ? &p->dev->queues[index].vq : NULL;
+}
+
 static void interrupt(struct virtio_pci *p, unsigned int vector_index, uint8_t isr)
 {
+	PROBE(irq, probe_string(p->dev->env->guest), probe_string(p->dev->name), vector_index,
+		interrupt_queue(p, vector_index), p->msix.enabled);
 	p->interrupts++;
 	if (p->dev->env->irqs)
 		++*p->dev->env->irqs;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "core/check.h"
+#include "trace/probe.h"
 #include "virtio/iov.h"
 #include "virtio/virtqueue_ring.h"
 
@@ -217,6 +218,8 @@ bool vq_pop(struct virtqueue *vq, struct vq_chain *chain)
 	vq->in_flight_descs += chain->descs;
 	if (vq->setup.in_order)
 		order_append(vq, chain->id);
+	PROBE(vq_pop, probe_string(vq->guest), probe_string(vq->owner), vq->index, vq, chain->id,
+		chain->out_bytes, chain->in_bytes, vq->in_flight);
 	return true;
 }
 
@@ -283,6 +286,8 @@ void vq_push(struct virtqueue *vq, const struct vq_chain *chain, uint32_t writte
 	CHECK(slot->descs && !slot->done && written_bytes <= chain->in_bytes);
 	vq->in_flight--;
 	vq->in_flight_descs -= chain->descs;
+	PROBE(vq_push, probe_string(vq->guest), probe_string(vq->owner), vq->index, vq, chain->id,
+		written_bytes, vq->in_flight);
 	if (vq->setup.in_order) {
 		slot->done = true;
 		slot->full = written_bytes == chain->in_bytes;

@@ -103,6 +103,9 @@ struct virtqueue {
 	uint16_t max_size;
 	/* Called once when the queue breaks, perhaps from inside vq_pop. NULL: none. */
 	void (*on_fault)(struct virtqueue *vq);
+	/* For probes: the guest's and the device's name, NULL if there is none. */
+	const char *guest, *owner;
+	uint16_t index;
 	struct vq_setup setup;
 	bool enabled;
 	enum vq_fault fault;
