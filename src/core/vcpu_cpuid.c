@@ -66,16 +66,38 @@ static void cpuid_set_topology(struct kvm_cpuid_entry2 *e, unsigned int id, unsi
 	}
 }
 
+/* KVM since Linux 6.2 lists the topology leaves with their first level only: threads. The cores are
+ * a level of their own; without, each CPU would be a package. Room for the entry is there. */
+static void cpuid_add_core_level(struct kvm_cpuid2 *own, uint32_t function)
+{
+	bool threads = false, cores = false;
+
+	for (uint32_t i = 0; i < own->nent; i++) {
+		if (own->entries[i].function != function)
+			continue;
+		threads |= own->entries[i].index == 0;
+		cores |= own->entries[i].index == 1;
+	}
+	if (threads && !cores)
+		own->entries[own->nent++] = (struct kvm_cpuid_entry2){
+			.function = function,
+			.index = 1,
+			.flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX,
+		};
+}
+
 int vcpu_set_cpuid(struct vcpu *v, unsigned int cpus, struct diag *d)
 {
 	const struct kvm_cpuid2 *host = v->vm->host->cpuid;
 	size_t bytes = sizeof(*host) + host->nent * sizeof(host->entries[0]);
-	struct kvm_cpuid2 *own = malloc(bytes);
+	struct kvm_cpuid2 *own = malloc(bytes + 2 * sizeof(host->entries[0]));
 	int err = 0;
 
 	if (!own)
 		return diag_fail(d, -ENOMEM, "out of memory");
 	memcpy(own, host, bytes);
+	cpuid_add_core_level(own, 0xb);
+	cpuid_add_core_level(own, 0x1f);
 	for (uint32_t i = 0; i < own->nent; i++) {
 		cpuid_set_topology(&own->entries[i], v->id, cpus);
 		/* KVM's emulator cannot cmpxchg16b, which KVM's own list does not tell. */

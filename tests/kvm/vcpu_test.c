@@ -85,6 +85,30 @@ Test(vcpu, completes_what_the_emulator_lacks)
 	tiny_finish(&t);
 }
 
+/* --- CPUID --- */
+
+static const uint8_t code_cpuid[] = {
+	0xb8, 0x0b, 0x00, 0x00, 0x00, /* mov $0xb, %eax */
+	0x31, 0xc9,                   /* xor %ecx, %ecx */
+	0x0f, 0xa2,                   /* cpuid */
+	0x93, 0xe7, PORT_DATA,        /* xchg %eax, %ebx; out %eax, $0x81 */
+	0xb8, 0x0b, 0x00, 0x00, 0x00, /* mov $0xb, %eax */
+	0xb9, 0x01, 0x00, 0x00, 0x00, /* mov $1, %ecx */
+	0x0f, 0xa2,                   /* cpuid */
+	0x91, 0xe7, PORT_DATA,        /* xchg %eax, %ecx; out %eax, $0x81 */
+	0x93, 0xe7, TINY_PORT_STEP,   /* xchg %eax, %ebx; out %eax, $0x80 */
+};
+
+Test(vcpu, topology_has_threads_and_cores)
+{
+	tiny_start(&t, code_cpuid, sizeof(code_cpuid));
+	if (!tiny_run_to(&t, PORT_DATA)->data)
+		cr_skip_test("this CPU has no topology leaf");
+	cr_assert_eq(tiny_run_to(&t, PORT_DATA)->data, 0x0201, "level 1 is of cores");
+	cr_assert_eq(tiny_run_to(&t, TINY_PORT_STEP)->data, 1, "one CPU in all");
+	tiny_finish(&t);
+}
+
 /* --- accesses --- */
 
 static const uint8_t code_strings[] = {
