@@ -121,6 +121,13 @@ class BadInput(unittest.TestCase):
         os.mkfifo(fifo)
         self.refused(1, ["--serial", fifo, "nobody reads"], "--builtin", "--serial", fifo)
 
+    def test_console_options(self):
+        self.refused(2, ["--serial", "--console", "stdio"],
+                     "--builtin", "--serial", "stdio", "--console", "stdio")
+        self.refused(2, ["--console", "off"],
+                     "--builtin", "--console", "stdio", "--virtio-console", "off")
+        self.refused(2, ["--virtio-rng", "perhaps"], "--builtin", "--virtio-rng", "perhaps")
+
     def test_help(self):
         result = run("--help")
         self.assertEqual(result.returncode, 0)
@@ -145,6 +152,24 @@ class Guest(unittest.TestCase):
         self.assertEqual(result.returncode, 0, result.stderr)
         lines = [l for l in result.stdout.replace("\r", "").splitlines() if l.startswith("0") and l.endswith("x")]
         self.assertEqual([l[:4] for l in lines], [f"{i:04d}" for i in range(300)])
+
+    def test_console_by_pipes_and_serial_to_a_file(self):
+        with tempfile.TemporaryDirectory() as folder:
+            log = os.path.join(folder, "log")
+            result = subprocess.run(
+                [RINGVISOR, "run", "--builtin", "--console", "stdio", "--serial", log,
+                 "--cmdline", "run=console echo 5;console send 70000;halt"],
+                input=b"12345", capture_output=True, timeout=DEADLINE, check=False)
+            with open(log, encoding="utf-8") as f:
+                serial = f.read()
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(result.stdout, b"12345" + (bytes(range(256)) * 274)[:70000])
+        self.assertEqual(serial.count("VERDICT console ok"), 2)
+
+    def test_console_alone_is_on_the_terminal(self):
+        result = run("--builtin", "--console", "stdio", "--virtio-rng", "on",
+                     "--cmdline", "run=rng 1000;console send 300 zero;halt")
+        self.assertEqual((result.returncode, result.stdout), (0, "\0" * 300))
 
     def test_serial_to_a_file_and_none(self):
         with tempfile.TemporaryDirectory() as folder:
