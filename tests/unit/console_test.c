@@ -14,6 +14,10 @@
 
 #define B(i) (DEVICE_RIG_BUFFERS + (uint64_t)(i)*0x10000)
 
+/* Sixteen of these are more than any socket takes. */
+#define LARGE       0x80000u
+#define LARGE_AT(i) B(8 * (i))
+
 static struct reactor *reactor;
 static struct device_rig rig;
 static struct console console;
@@ -188,14 +192,14 @@ Test(console, keeps_the_oldest_64_kib_and_counts_the_rest)
 
 Test(console, a_full_socket_blocks_the_queue_alone)
 {
-	const uint32_t each = 0x10000;
+	const uint32_t each = LARGE;
 	unsigned int offered = 0, back;
 	uint64_t total = 0;
 	int fd = client();
 
 	start(0);
 	for (; offered < 16; offered++)
-		cr_assert(device_rig_offer(&rig, CONSOLE_TX, B(offered), each, false));
+		cr_assert(device_rig_offer(&rig, CONSOLE_TX, LARGE_AT(offered), each, false));
 	back = taken(CONSOLE_TX);
 	cr_assert_lt(back, 16);
 	cr_assert_eq(console_blocked_ns(&console), 0);
@@ -208,7 +212,7 @@ Test(console, a_full_socket_blocks_the_queue_alone)
 	cr_assert_eq(write(fd, "key", 3), 3);
 	cr_assert_eq(taken(CONSOLE_RX), 1);
 
-	while (total < 16 * each) {
+	while (total < 16ULL * each) {
 		ssize_t n = read(fd, got, sizeof(got));
 
 		cr_assert_gt(n, 0);
@@ -343,7 +347,7 @@ Test(console, a_blocked_write_moves_on_to_the_next_client_of_a_shut_socket)
 
 	start(0);
 	for (unsigned int i = 0; i < 16; i++)
-		cr_assert(device_rig_offer(&rig, CONSOLE_TX, B(i), 0x10000, false));
+		cr_assert(device_rig_offer(&rig, CONSOLE_TX, LARGE_AT(i), LARGE, false));
 	back += taken(CONSOLE_TX);
 	cr_assert_lt(back, 16);
 	shutdown(a, SHUT_WR);
@@ -505,7 +509,7 @@ Test(console, the_end_does_not_wait_long_for_a_client_that_does_not_read)
 
 	start(0);
 	for (unsigned int i = 0; i < 16; i++)
-		cr_assert(device_rig_offer(&rig, CONSOLE_TX, B(i), 0x10000, false));
+		cr_assert(device_rig_offer(&rig, CONSOLE_TX, LARGE_AT(i), LARGE, false));
 	fake_io_run(reactor);
 	cr_assert(console.tx.op.in_flight);
 	console_drain(&console, drained);
