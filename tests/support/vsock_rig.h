@@ -55,7 +55,7 @@ void vrig_start(struct vrig *r, unsigned int rx, uint32_t rx_bytes);
 void vrig_finish(struct vrig *r);
 void vrig_run(struct vrig *r);
 
-/* vrig_rx_add: offers so many more receive buffers. */
+/* vrig_rx_add: offers so many more receive buffers, as long as there is room. */
 void vrig_rx_add(struct vrig *r, unsigned int count);
 /* vrig_send: one packet as it is, header and data in chains of their own buffers; false: no room.
  * vrig_send_split: the header in two buffers of 1 and 43 bytes. */
