@@ -57,6 +57,7 @@ struct vsock {
 	struct reactor_task reap_task;
 	uint32_t count; /* of conns and reap */
 	uint64_t serial, pledged_bytes;
+	struct vsock_acceptor *fallback; /* for ports without a listener; NULL: none */
 	bool closing;
 	void (*closed)(struct vsock *v);
 
@@ -98,6 +99,9 @@ int vsock_adopt(struct vsock *v, uint32_t port, struct vsock_acceptor *a);
 void vsock_unlisten(struct vsock *v, uint32_t port, struct vsock_acceptor *a);
 void vsock_accepted(struct vsock *v, const struct vsock_accept *request, int fd);
 int vsock_connect(struct vsock *v, uint32_t guest_port, struct vsock_connect *c);
+/* vsock_connect_over: the same with a socket that is there already, owned if 0 is returned. With
+ * err 0 `done` comes before anything of the guest's is written to it; its fd is -1 in any case. */
+int vsock_connect_over(struct vsock *v, uint32_t guest_port, struct vsock_connect *c, int fd);
 void vsock_connect_cancel(struct vsock *v, struct vsock_connect *c);
 void vsock_figures(struct vsock *v, struct vsock_figures *to);
 

@@ -179,6 +179,7 @@ struct vsock_conn *vsock_conn_create(
 	c->node.key = *key;
 	c->serial = ++v->serial;
 	c->file = IO_FILE_NONE;
+	c->given_fd = -1;
 	c->window = 1;
 	c->credit.buf_alloc = buf_alloc(v);
 	v->pledged_bytes += c->credit.buf_alloc;
@@ -204,6 +205,9 @@ static void connect_done(struct vsock_conn *c, int err)
 	struct vsock_connect *connect = c->connect;
 
 	c->connect = NULL;
+	if (c->given_fd >= 0)
+		close(c->given_fd);
+	c->given_fd = -1;
 	if (!connect)
 		return;
 	connect->conn = NULL;

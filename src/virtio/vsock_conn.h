@@ -111,6 +111,7 @@ struct vsock_conn {
 	struct list control_link;
 	struct reactor_timer timer; /* VSOCK_ANSWER_NS */
 	struct vsock_connect *connect;
+	int given_fd;            /* the socket that the connect is for; -1: a pair will be made */
 	struct list accept_link; /* in vsock_listener.pending */
 };
 

@@ -7,6 +7,7 @@
 #include "core/machine.h"
 #include "virtio/function.h"
 #include "virtio/vsock.h"
+#include "virtio/vsock_uds.h"
 
 #define VIRTIO_ID_VSOCK 19
 #define CLASS_VSOCK     0x078000 /* communication controller, other */
@@ -14,6 +15,7 @@
 struct vsock_device {
 	struct virtio_function function;
 	struct vsock vsock;
+	struct vsock_uds uds;
 };
 
 static struct vsock_device *device_of(struct device *dev)
@@ -31,6 +33,7 @@ static void vsock_destroy(struct device *dev)
 	struct vsock_device *vd = device_of(dev);
 
 	virtio_function_finish(&vd->function);
+	vsock_uds_finish(&vd->uds);
 	vsock_finish(&vd->vsock);
 	free(vd);
 }
@@ -59,11 +62,6 @@ static enum guest_error vsock_create(struct device **dev, struct machine *m, str
 	enum guest_error err = GUEST_DEVICE_INITIALIZATION_FAILURE;
 
 	(void)index;
-	if (c->vsock_uds_path) {
-		free(vd);
-		diag_fail(d, -ENOTSUP, "vsock_uds_path is not built yet: leave it out");
-		return GUEST_BAD_CONFIG;
-	}
 	if (!vd) {
 		diag_fail(d, -ENOMEM, "out of memory for virtio-vsock");
 		return err;
@@ -76,6 +74,8 @@ static enum guest_error vsock_create(struct device **dev, struct machine *m, str
 	err = virtio_function_add(&vd->function, &vd->vsock.dev, &params, d);
 	if (!err)
 		err = reserve_ports(&vd->vsock, c, d);
+	if (!err)
+		err = vsock_uds_init(&vd->uds, &vd->vsock, c->vsock_uds_path, d);
 	if (err)
 		vsock_destroy(&vd->function.base);
 	else
@@ -83,16 +83,27 @@ static enum guest_error vsock_create(struct device **dev, struct machine *m, str
 	return err;
 }
 
-/* --- the end: the device is reset, then clients and acceptors are told --- */
+static void vsock_attach(struct device *dev)
+{
+	virtio_function_attach(dev);
+	vsock_uds_attach(&device_of(dev)->uds);
+}
+
+/* --- the end: the device is reset, then peers, clients and acceptors are told --- */
 
 static void vsock_closed(struct vsock *v)
 {
 	device_stopped(&container_of(v, struct vsock_device, vsock)->function.base);
 }
 
+static void uds_stopped(struct vsock_uds *u)
+{
+	vsock_close(u->v, vsock_closed);
+}
+
 static void function_stopped(struct virtio_pci *p)
 {
-	vsock_close(&container_of(p, struct vsock_device, function.pci)->vsock, vsock_closed);
+	vsock_uds_stop(&container_of(p, struct vsock_device, function.pci)->uds, uds_stopped);
 }
 
 static void vsock_stop(struct device *dev)
@@ -152,7 +163,7 @@ const struct device_class vsock_class = {
 	.config_bit = CONFIG_BIT(CONFIG_VSOCK),
 	.wanted = vsock_wanted,
 	.create = vsock_create,
-	.attach = virtio_function_attach,
+	.attach = vsock_attach,
 	.stop = vsock_stop,
 	.destroy = vsock_destroy,
 	.vsock = &controller,

@@ -61,24 +61,26 @@ void vsock_unlisten(struct vsock *v, uint32_t port, struct vsock_acceptor *a)
 bool vsock_request(struct vsock *v, const struct vsock_header *h, const struct vsock_key *key)
 {
 	struct vsock_listener *l = vsock_ports_listener(&v->ports, key->host_port);
+	struct vsock_acceptor *acceptor = l ? l->acceptor : v->fallback;
 	struct vsock_accept request = {
 		.src_cid = key->guest_cid, .src_port = key->guest_port, .port = key->host_port};
 	struct vsock_conn *c;
 
-	if (!l || vsock_conns_full(v) ||
+	if ((!l && !acceptor) || vsock_conns_full(v) ||
 		vsock_ports_is_resting(&v->ports, key, reactor_now_ns(vsock_home(v))))
 		return false;
 	c = vsock_conn_create(v, key, VSOCK_ACCEPTING);
 	if (!c)
 		return false;
 	credit_peer(&c->credit, h->buf_alloc, h->fwd_cnt);
-	if (!l->acceptor) {
+	if (!acceptor) {
 		vsock_conn_close(c, VSOCK_CLOSE_FORCED);
 		return true;
 	}
-	list_add_tail(&l->pending, &c->accept_link);
+	if (l)
+		list_add_tail(&l->pending, &c->accept_link);
 	request.serial = c->serial;
-	l->acceptor->accept(l->acceptor, &request);
+	acceptor->accept(acceptor, &request);
 	return true;
 }
 
@@ -113,7 +115,7 @@ void vsock_accepted(struct vsock *v, const struct vsock_accept *request, int fd)
 
 /* --- connections to the guest --- */
 
-int vsock_connect(struct vsock *v, uint32_t guest_port, struct vsock_connect *connect)
+int vsock_connect_over(struct vsock *v, uint32_t guest_port, struct vsock_connect *connect, int fd)
 {
 	struct vsock_key key = {
 		.host_cid = VSOCK_CID_HOST, .guest_cid = v->guest_cid, .guest_port = guest_port};
@@ -128,10 +130,16 @@ int vsock_connect(struct vsock *v, uint32_t guest_port, struct vsock_connect *co
 	if (!c)
 		return -ENOMEM;
 	c->connect = connect;
+	c->given_fd = fd;
 	connect->conn = c;
 	reactor_timer_start(vsock_home(v), &c->timer, VSOCK_ANSWER_NS);
 	vsock_rx_control(c, VSOCK_PENDING(VSOCK_OP_REQUEST));
 	return 0;
+}
+
+int vsock_connect(struct vsock *v, uint32_t guest_port, struct vsock_connect *connect)
+{
+	return vsock_connect_over(v, guest_port, connect, -1);
 }
 
 void vsock_connect_cancel(struct vsock *v, struct vsock_connect *connect)
@@ -150,15 +158,17 @@ void vsock_connect_cancel(struct vsock *v, struct vsock_connect *connect)
 void vsock_connect_answered(struct vsock_conn *c)
 {
 	struct vsock_connect *connect = c->connect;
-	int pair[2];
+	int pair[2] = {c->given_fd, -1};
 
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) {
+	if (c->given_fd < 0 && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) {
 		vsock_conn_fail(c, VSOCK_CLOSE_FORCED, -errno);
 		return;
 	}
 	c->connect = NULL;
+	c->given_fd = -1;
 	connect->conn = NULL;
 	c->v->figures.connected++;
+	/* Reads and writes of the socket start after this, at the end of the turn. */
 	vsock_conn_open(c, pair[0], VSOCK_PENDING(VSOCK_OP_CREDIT_UPDATE));
 	connect->done(connect, 0, c->node.key.host_port, pair[1]);
 }
