@@ -7,6 +7,8 @@
 #include <stdint.h>
 
 #include "core/diag.h"
+#include "core/guest_error.h"
+#include "core/list.h"
 
 struct device;
 
@@ -75,6 +77,35 @@ struct vsock_controller {
 	/* Nobody wants it any more; `done` does not come. Only before `done`. */
 	void (*connect_cancel)(struct device *dev, struct vsock_connect *c);
 	void (*figures)(struct device *dev, struct vsock_figures *to);
+};
+
+#define BALLOON_STATS_MAX 32 /* more of a guest's statistics are not passed on */
+
+struct balloon_stat_value {
+	uint16_t tag; /* as the guest has it: virtio 1.2 §5.5.6.4 */
+	uint64_t value;
+};
+
+/* One question for the guest's memory statistics; the asker's, until `done`. */
+struct balloon_stats_call {
+	/* OK with the values; NOT_SUPPORTED: the guest's driver has none; INTERNAL: the device was
+	 * reset or stopped; TIMED_OUT: no answer within 5 s. Home reactor, perhaps from inside of
+	 * `stats`. */
+	void (*done)(struct balloon_stats_call *call, enum status status);
+	struct balloon_stat_value values[BALLOON_STATS_MAX];
+	unsigned int count;
+	/* Private. */
+	struct list link;
+	uint64_t deadline_ns;
+};
+
+/* Pages are of 4096 bytes. */
+struct balloon_controller {
+	/* What the guest's driver says that it has given, and what it was asked to give. */
+	void (*size)(struct device *dev, uint32_t *current_pages, uint32_t *requested_pages);
+	/* Asks for so many; more than the guest's RAM has is clamped. */
+	void (*request)(struct device *dev, uint32_t pages);
+	void (*stats)(struct device *dev, struct balloon_stats_call *call);
 };
 
 #endif

@@ -10,6 +10,7 @@
 #include "core/config.h"
 #include "core/list.h"
 
+struct balloon_controller;
 struct console_controller;
 struct device;
 struct machine;
@@ -40,6 +41,7 @@ struct device_class {
 	/* What control calls can ask of it (controllers.h). NULL: it is no such device. */
 	const struct console_controller *console;
 	const struct vsock_controller *vsock;
+	const struct balloon_controller *balloon;
 };
 
 /* Embedded in the device. */

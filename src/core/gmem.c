@@ -52,12 +52,10 @@ static int params_check(const struct gmem_params *p, struct diag *d)
 		return diag_fail(d, -EINVAL,
 			"hot-plug alignment of %llu bytes; it must be a power of two up to 1 TiB",
 			(unsigned long long)p->hotplug_align);
-	if (p->hotplug_bytes % p->hotplug_block || p->hotplug_bytes % p->hotplug_align)
+	if (p->hotplug_bytes % p->hotplug_block)
 		return diag_fail(d, -EINVAL,
-			"hot-plug region of %llu bytes is not a multiple of its block (%llu) and "
-			"alignment (%llu)",
-			(unsigned long long)p->hotplug_bytes, (unsigned long long)p->hotplug_block,
-			(unsigned long long)p->hotplug_align);
+			"hot-plug region of %llu bytes is not a multiple of its block (%llu)",
+			(unsigned long long)p->hotplug_bytes, (unsigned long long)p->hotplug_block);
 	return 0;
 }
 
@@ -286,6 +284,28 @@ bool gmem_is_ram(const struct gmem *m, gpa_t gpa, uint64_t len_bytes)
 	const struct gmem_region *r = region_find(m, gpa, len_bytes);
 
 	return r && r->kind == GMEM_RAM;
+}
+
+bool gmem_file_offset(const struct gmem *m, gpa_t gpa, uint64_t len_bytes, uint64_t *offset)
+{
+	const void *host = gmem_map(m, gpa, len_bytes);
+
+	return host && gmem_host_offset(m, host, len_bytes, offset);
+}
+
+bool gmem_host_offset(const struct gmem *m, const void *host, uint64_t len_bytes, uint64_t *offset)
+{
+	for (unsigned int i = 0; i < m->count; i++) {
+		const struct gmem_region *r = &m->regions[i];
+		/* Below the start this wraps to a number that is larger than any size. */
+		uint64_t at = (uintptr_t)host - (uintptr_t)r->host;
+
+		if (len_bytes && len_bytes <= r->size_bytes && at <= r->size_bytes - len_bytes) {
+			*offset = r->file_offset + at;
+			return true;
+		}
+	}
+	return false;
 }
 
 gpa_t gmem_high_end(const struct gmem *m)

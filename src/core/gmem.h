@@ -57,7 +57,7 @@ struct gmem {
 struct gmem_params {
 	uint64_t ram_bytes; /* rounded up to GMEM_PAGE by the caller (config_check) */
 	bool huge_pages;    /* 2 MiB pages: madvise(MADV_HUGEPAGE), ram_bytes a multiple of 2 MiB */
-	uint64_t hotplug_bytes; /* 0: none; multiple of hotplug_block and of hotplug_align */
+	uint64_t hotplug_bytes; /* 0: none; multiple of hotplug_block */
 	uint64_t hotplug_block; /* power of two, ≥ GMEM_PAGE */
 	uint64_t hotplug_align; /* power of two: alignment of the region's start */
 	const char *name;       /* for /proc: the memfd is called "ringvisor:<name>" */
@@ -84,6 +84,12 @@ bool gmem_write(const struct gmem *m, gpa_t gpa, const void *from, uint64_t len_
 
 /* gmem_is_ram: true if [gpa, gpa + len_bytes) is RAM (not hot-plug) within one region. */
 bool gmem_is_ram(const struct gmem *m, gpa_t gpa, uint64_t len_bytes);
+
+/* gmem_file_offset: where in the memfd the guest's [gpa, gpa + len_bytes) lies; false unless
+ * gmem_map allows it. gmem_host_offset: the same for an address that gmem_map gave, or one behind
+ * it; false unless all of it lies in one region. */
+bool gmem_file_offset(const struct gmem *m, gpa_t gpa, uint64_t len_bytes, uint64_t *offset);
+bool gmem_host_offset(const struct gmem *m, const void *host, uint64_t len_bytes, uint64_t *offset);
 
 /* gmem_high_end: the first address above all regions; device windows may start there. */
 gpa_t gmem_high_end(const struct gmem *m);

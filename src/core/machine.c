@@ -342,3 +342,14 @@ struct device *machine_vsock(struct machine *m)
 	}
 	return NULL;
 }
+
+struct device *machine_balloon(struct machine *m)
+{
+	list_for_each (l, &m->devices) {
+		struct device *dev = list_entry(l, struct device, link);
+
+		if (dev->class->balloon)
+			return dev;
+	}
+	return NULL;
+}

@@ -102,12 +102,13 @@ void machine_drain(struct machine *m);
 /* machine_exits: all vCPUs' exits so far. */
 uint64_t machine_exits(const struct machine *m);
 
-/* machine_find: the first device of this class, or NULL. machine_console: the one that is a
- * console. */
+/* machine_find: the first device of this class, or NULL. machine_console, machine_balloon: the
+ * one that is a console, a balloon. */
 struct device *machine_find(struct machine *m, const struct device_class *class);
 struct device *machine_console(struct machine *m);
 /* machine_vsock: the device whose class has a vsock_controller, or NULL. */
 struct device *machine_vsock(struct machine *m);
+struct device *machine_balloon(struct machine *m);
 
 /* --- private to machine*.c --- */
 enum guest_error machine_io_init(struct machine *m, struct diag *d);

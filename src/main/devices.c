@@ -4,11 +4,13 @@
 
 #include <stddef.h>
 
+#include "virtio/balloon.h"
 #include "virtio/console.h"
 #include "virtio/rng.h"
 #include "virtio/vsock.h"
 
 static const struct device_class *const classes[] = {
+	&balloon_device_class,
 	&console_class,
 	&rng_class,
 	&vsock_class,

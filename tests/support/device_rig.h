@@ -7,7 +7,7 @@
 #include "support/fake_driver.h"
 #include "virtio/device.h"
 
-#define DEVICE_RIG_QUEUES  4
+#define DEVICE_RIG_QUEUES  5
 #define DEVICE_RIG_RAM     0x2000000ULL
 #define DEVICE_RIG_RINGS   0x100000ULL
 #define DEVICE_RIG_BUFFERS 0x1000000ULL /* free for buffers, up to DEVICE_RIG_RAM */

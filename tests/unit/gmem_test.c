@@ -164,7 +164,7 @@ Test(gmem, refuses_what_cannot_be)
 			.hotplug_block = 2048,
 			.hotplug_align = MIB},
 		{.ram_bytes = MIB,
-			.hotplug_bytes = 3 * MIB,
+			.hotplug_bytes = MIB + GMEM_PAGE,
 			.hotplug_block = MIB,
 			.hotplug_align = 2 * MIB},
 		{.ram_bytes = MIB,
@@ -344,5 +344,32 @@ Test(gmem, the_hotplug_region_is_aligned_and_unplugged_at_first)
 	m = memory_make(&p);
 	cr_assert_eq(m.count, 2);
 	cr_assert_eq(m.regions[1].start.v, 4 * GIB, "never in the hole");
+	gmem_finish(&m);
+}
+
+Test(gmem, file_offsets_of_what_is_memory)
+{
+	struct gmem m = memory_make(&(struct gmem_params){
+		.ram_bytes = 3 * GIB + 2 * MIB,
+		.hotplug_bytes = 6 * MIB,
+		.hotplug_block = 2 * MIB,
+		.hotplug_align = 4 * MIB,
+		.name = "offsets",
+	});
+	const struct gmem_region *hot = &m.regions[2];
+	uint64_t offset;
+
+	cr_assert(gmem_file_offset(&m, GPA(3 * GIB - 1), 1, &offset) && offset == 3 * GIB - 1);
+	cr_assert_not(gmem_file_offset(&m, GPA(3 * GIB - 1), 2, &offset), "the hole");
+	cr_assert(gmem_file_offset(&m, GPA(4 * GIB + 5), 7, &offset));
+	cr_assert_eq(offset, 3 * GIB + 5);
+	cr_assert_not(gmem_file_offset(&m, hot->start, 1, &offset), "not plugged");
+	cr_assert_eq(gmem_plug(&m, hot->start, 2 * MIB, true), 0);
+	cr_assert(gmem_file_offset(&m, hot->start, 2 * MIB, &offset));
+	cr_assert_eq(offset, hot->file_offset);
+	cr_assert(gmem_host_offset(&m, hot->host + 6 * MIB - 1, 1, &offset));
+	cr_assert_eq(offset, hot->file_offset + 6 * MIB - 1);
+	cr_assert_not(gmem_host_offset(&m, hot->host + 6 * MIB - 1, 2, &offset));
+	cr_assert_not(gmem_host_offset(&m, &m, 1, &offset));
 	gmem_finish(&m);
 }

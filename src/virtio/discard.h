@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Runs of guest memory given back to the host: a hole in the guest's memfd each, punched by the
+ * kernel's workers while the reactor goes on. What is touched again afterwards is new and zero.
+ *
+ * Home reactor. */
+#ifndef VIRTIO_DISCARD_H
+#define VIRTIO_DISCARD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/gmem.h"
+#include "core/io_op.h"
+
+#define DISCARD_OPS 16 /* in flight at once; the kernel takes those of one file one by one anyway  \
+			*/
+
+struct discard;
+
+struct discard_op {
+	struct io_op io;
+	struct discard *owner;
+	uint64_t len_bytes;
+};
+
+/* Embedded in its owner, which is not freed while anything is in flight. */
+struct discard {
+	const struct gmem *mem;
+	struct reactor **reactor;         /* of the owner's env: set when it is attached */
+	void (*ended)(struct discard *d); /* one operation has ended */
+	struct discard_op ops[DISCARD_OPS];
+	unsigned int in_flight;
+	uint64_t runs, bytes, failures; /* figures; bytes of those that succeeded */
+};
+
+void discard_init(struct discard *d, const struct gmem *mem, struct reactor **reactor,
+	void (*ended)(struct discard *d));
+
+/* discard_run: gives back [offset, offset + len_bytes) of the memfd, whole pages; discard_is_full
+ * is false. `ended` follows, never from within. */
+void discard_run(struct discard *d, uint64_t offset, uint64_t len_bytes);
+
+/* discard_cancel: asks those that have not begun to end; each still says `ended`. */
+void discard_cancel(struct discard *d);
+
+static inline bool discard_is_full(const struct discard *d)
+{
+	return d->in_flight == DISCARD_OPS;
+}
+
+#endif
