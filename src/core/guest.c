@@ -408,6 +408,12 @@ void guest_unbind(struct guest_watch *w)
 	list_del(&w->link);
 }
 
+void guest_watch_also(const struct guest_watch *bound, struct guest_watch *w)
+{
+	CHECK(!list_empty(&bound->link));
+	list_add_tail(bound->link.next, &w->link);
+}
+
 struct guest *guest_new(const char *name, struct reactor *home, const struct guest_env *env)
 {
 	struct guest *g = calloc(1, sizeof(*g));

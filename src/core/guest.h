@@ -105,6 +105,8 @@ void guest_bind(struct guest *g, struct guest_call *call, struct guest_watch *w)
  * guest_watch_init. */
 void guest_watch_init(struct guest_watch *w, void (*gone)(struct guest_watch *, enum status));
 void guest_unbind(struct guest_watch *w);
+/* guest_watch_also: `w` is told of the end as `bound` is, which is bound. */
+void guest_watch_also(const struct guest_watch *bound, struct guest_watch *w);
 
 /* guest_is_idle: state none and nothing waits. */
 bool guest_is_idle(const struct guest *g);

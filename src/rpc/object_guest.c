@@ -3,6 +3,7 @@
 #include "rpc/object_guest.h"
 
 #include "core/check.h"
+#include "rpc/object_balloon.h"
 
 static void link_gone(struct guest_link *l, enum status epitaph)
 {
@@ -83,7 +84,6 @@ static void guest_handle(struct call *call)
 		const char *device, *option;
 	} absent[] = {
 		{METHOD_GUEST_GET_VSOCK, "vsock", "virtio_vsock"},
-		{METHOD_GUEST_GET_BALLOON, "balloon", "virtio_balloon"},
 		{METHOD_GUEST_GET_MEM, "memory", "virtio_mem"},
 	};
 	const struct guest_link *l = call->object->held;
@@ -91,6 +91,10 @@ static void guest_handle(struct call *call)
 	if (call->msg.message->method == METHOD_GUEST_GET_SERIAL ||
 		call->msg.message->method == METHOD_GUEST_GET_CONSOLE) {
 		guest_get_stream(call);
+		return;
+	}
+	if (call->msg.message->method == METHOD_GUEST_GET_BALLOON) {
+		balloon_object_open(call);
 		return;
 	}
 	for (unsigned int i = 0; i < ARRAY_SIZE(absent); i++)
@@ -119,10 +123,6 @@ const struct object_class guest_class = {
 const struct object_class vsock_endpoint_class = {
 	.kind = OBJECT_VSOCK_ENDPOINT,
 	.name = "HostVsockEndpoint",
-};
-const struct object_class balloon_class = {
-	.kind = OBJECT_BALLOON,
-	.name = "BalloonController",
 };
 const struct object_class mem_class = {
 	.kind = OBJECT_MEM,

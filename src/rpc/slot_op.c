@@ -13,7 +13,7 @@ static void op_back(struct reactor_msg *msg);
 
 /* --- at home --- */
 
-static void op_return(struct slot_op *op)
+void slot_op_return(struct slot_op *op)
 {
 	op->msg.run = op_back;
 	reactor_post(op->slots->control, &op->msg);
@@ -25,7 +25,7 @@ static void op_answered(struct guest_call *call, enum guest_error err, const cha
 
 	op->err = err;
 	op->detail = err ? strdup(detail) : NULL;
-	op_return(op);
+	slot_op_return(op);
 }
 
 static void op_create(struct slot_op *op)
@@ -65,26 +65,35 @@ static int open_console(struct slot_op *op, struct diag *d)
 		op->guest->name);
 }
 
-/* The link says that the VMM is still the one that its holder was bound to. */
-static void op_stream(struct slot_op *op, int (*open)(struct slot_op *op, struct diag *d))
+bool slot_op_vmm(struct slot_op *op)
 {
 	struct guest *g = op->guest;
-	bool there = !list_empty(&op->holder_link->watch.link) &&
-		     (g->state == GUEST_CREATED || g->state == GUEST_RUNNING);
 	struct diag d;
 
-	op->err = GUEST_INTERNAL_ERROR;
-	if (there) {
+	if (!list_empty(&op->holder_link->watch.link) &&
+		(g->state == GUEST_CREATED || g->state == GUEST_RUNNING)) {
 		machine_drain(g->machine);
-		op->fd = open(op, &d);
-	} else {
-		diag_fail(&d, -EPIPE, "guest %s is at its end", g->name);
+		return true;
 	}
-	if (op->fd < 0)
-		op->detail = strdup(d.text);
-	else
-		op->err = GUEST_OK;
-	op_return(op);
+	diag_fail(&d, -EPIPE, "guest %s is at its end", g->name);
+	op->err = GUEST_INTERNAL_ERROR;
+	op->detail = strdup(d.text);
+	return false;
+}
+
+static void op_stream(struct slot_op *op, int (*open)(struct slot_op *op, struct diag *d))
+{
+	struct diag d;
+
+	if (slot_op_vmm(op)) {
+		op->err = GUEST_INTERNAL_ERROR;
+		op->fd = open(op, &d);
+		if (op->fd < 0)
+			op->detail = strdup(d.text);
+		else
+			op->err = GUEST_OK;
+	}
+	slot_op_return(op);
 }
 
 static void op_serial(struct slot_op *op)
@@ -102,13 +111,21 @@ static void op_snapshot(struct slot_op *op)
 	op->snapshot = calloc(1, sizeof(*op->snapshot));
 	if (op->snapshot)
 		snapshot_take(op->snapshot, op->guest);
-	op_return(op);
+	slot_op_return(op);
+}
+
+static void op_device(struct slot_op *op)
+{
+	if (slot_op_vmm(op))
+		op->work(op);
+	else
+		slot_op_return(op);
 }
 
 static void op_free(struct slot_op *op)
 {
 	guest_free(op->guest);
-	op_return(op);
+	slot_op_return(op);
 }
 
 static void op_arrived(struct reactor_msg *msg)
@@ -120,6 +137,7 @@ static void op_arrived(struct reactor_msg *msg)
 		[SLOT_BIND] = op_bind,
 		[SLOT_SERIAL] = op_serial,
 		[SLOT_CONSOLE] = op_console,
+		[SLOT_DEVICE] = op_device,
 		[SLOT_SNAPSHOT] = op_snapshot,
 		[SLOT_FREE] = op_free,
 	};
@@ -226,7 +244,9 @@ static void op_back(struct reactor_msg *msg)
 	}
 	if (op->kind == SLOT_BIND && op->err)
 		guest_link_discard(op->holder_link);
-	if (op->kind == SLOT_SERIAL || op->kind == SLOT_CONSOLE) {
+	if (op->child_link && op->err)
+		guest_link_discard(op->child_link);
+	if (op->kind == SLOT_SERIAL || op->kind == SLOT_CONSOLE || op->kind == SLOT_DEVICE) {
 		op->holder_link->uses--;
 		guest_link_put(op->holder_link);
 	}

@@ -11,6 +11,7 @@
 #ifndef RPC_SLOTS_H
 #define RPC_SLOTS_H
 
+#include "core/controllers.h"
 #include "core/guest.h"
 #include "core/list.h"
 #include "core/reactor.h"
@@ -58,6 +59,7 @@ enum slot_op_kind {
 	SLOT_BIND,
 	SLOT_SERIAL,
 	SLOT_CONSOLE,
+	SLOT_DEVICE,
 	SLOT_SNAPSHOT,
 	SLOT_FREE,
 };
@@ -113,12 +115,20 @@ struct slot_op {
 
 	struct guest_call call; /* home */
 	struct guest_config config;
-	struct guest_link *holder_link; /* SLOT_BIND, SLOT_SERIAL, SLOT_CONSOLE */
+	struct guest_link *holder_link; /* SLOT_BIND, SLOT_SERIAL, SLOT_CONSOLE, SLOT_DEVICE */
+
+	/* SLOT_DEVICE (rpc/slot_device.c). */
+	void (*work)(struct slot_op *op); /* home; slot_op_return is its end, now or later */
+	struct guest_link *child_link;    /* to be bound to the VMM as holder_link is */
+	uint32_t pages;                   /* argument */
+	struct balloon_stats_call stats;
 
 	/* Results. */
 	enum guest_error err;
-	char *detail;                    /* NULL, or text for people */
-	int fd;                          /* of a stream: the client's; the taker sets it to -1 */
+	char *detail; /* NULL, or text for people */
+	int fd;       /* of a stream: the client's; the taker sets it to -1 */
+	uint32_t current_pages, requested_pages;
+	enum status status;              /* of `stats` */
 	struct guest_snapshot *snapshot; /* the taker sets it to NULL; NULL: out of memory */
 };
 
@@ -156,6 +166,17 @@ bool slot_serial(struct guest_link *l, slot_done done, void *ctx);
 bool slot_console(struct guest_link *l, slot_done done, void *ctx);
 bool slot_snapshot(struct slot *slot, slot_done done, void *ctx);
 
+/* Calls on a device of the VMM that the link is bound to; op->err is GUEST_DEVICE_NOT_PRESENT if it
+ * has none, GUEST_INTERNAL_ERROR if the VMM is at its end. Each as those above.
+ * slot_balloon_open: takes `child` over in any case; it is bound to the same VMM (and becomes
+ * op->child_link) if op->err is GUEST_OK, else freed. The others are for the holder of such a link:
+ * slot_balloon_size gives current_pages and requested_pages, slot_balloon_stats gives status and
+ * stats. */
+bool slot_balloon_open(struct guest_link *l, struct guest_link *child, slot_done done, void *ctx);
+bool slot_balloon_size(struct guest_link *l, slot_done done, void *ctx);
+bool slot_balloon_request(struct guest_link *l, uint32_t pages, slot_done done, void *ctx);
+bool slot_balloon_stats(struct guest_link *l, slot_done done, void *ctx);
+
 /* guest_link_new: not bound yet. NULL: out of memory. guest_link_drop: the holder of
  * one that was bound lets go. guest_link_discard: it was never given to slot_bind. */
 struct guest_link *guest_link_new(
@@ -168,6 +189,11 @@ struct slot_op *slot_op_new(struct slot *slot, enum slot_op_kind kind, slot_done
 void slot_op_submit(struct slot_op *op);
 void slot_op_post(struct slot_op *op);
 void slot_op_free(struct slot_op *op);
+/* Home: slot_op_vmm says whether the VMM is still the one that op->holder_link was bound to, with
+ * its posted exits handled; if not, op->err and op->detail are set. slot_op_return sends the op
+ * back. */
+bool slot_op_vmm(struct slot_op *op);
+void slot_op_return(struct slot_op *op);
 void slot_settle(struct slot *slot);
 void slots_told(struct slots *s);
 void guest_link_put(struct guest_link *l);

@@ -21,6 +21,7 @@
 
 #define VIRTIO_CONSOLE 3
 #define VIRTIO_RNG     4
+#define VIRTIO_BALLOON 5
 
 enum {
 	VIRTIO_S_ACKNOWLEDGE = 0x01,
