@@ -61,11 +61,18 @@ _ringctl() {
 		;;
 	*)
 		if [[ -z $command && $cur != -* ]]; then
-			words='launch stop attach list info top metrics version'
+			words='launch stop attach list info top balloon metrics version'
 		elif [[ $cur == -* ]]; then
 			words=$(_ringctl_options "$command")
 		else
 			case $command in
+			balloon)
+				if [[ $prev == balloon ]]; then
+					words='set stats'
+				elif [[ $prev == set || $prev == stats ]]; then
+					words=$(_ringctl_guests "$socket")
+				fi
+				;;
 			stop | attach | info | top) words=$(_ringctl_guests "$socket") ;;
 			esac
 		fi

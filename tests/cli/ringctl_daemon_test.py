@@ -117,6 +117,29 @@ class DaemonTest(unittest.TestCase):
         err = self.ctl("info", "nobody", status=NO_GUEST)
         self.assertIn("there is no guest nobody", err)
 
+    def test_balloon(self):
+        self.ctl("launch", "tiny", "-d", "--memory", "32M")
+        err = self.ctl("balloon", "stats", "tiny", status=FAILURE)
+        self.assertIn("did not ask for virtio_balloon", err)
+        self.ctl("stop", "tiny")
+        self.ctl("launch", "tiny", "-d", "--memory", "32M", "--virtio-balloon", "on")
+        self.assertIn("keeps no memory statistics",
+                      self.ctl("balloon", "stats", "tiny", status=FAILURE))
+        self.assertEqual(self.ctl("balloon", "set", "tiny", "9999999"),
+                         "tiny is asked for 8192 pages, and has given 0\n")
+        self.assertIn("asked for 1024", self.ctl("balloon", "set", "tiny", "1024"))
+        with terminal.Terminal(self.command("attach", "tiny")) as term:
+            term.type(b"balloon serve\r")
+            term.expect(b"balloon serves")
+            stats = json.loads(self.ctl("balloon", "stats", "tiny", "--json"))
+            self.assertEqual(stats["requested-pages"], 1024)
+            self.assertEqual(set(stats["stats"]), {"free-memory", "total-memory", "tag-48879"})
+            self.assertRegex(self.ctl("balloon", "stats", "tiny"),
+                             r"requested-pages +1024 +4 MiB")
+            self.ctl("balloon", "set", "tiny", "0")
+            term.expect(b"VERDICT balloon ok")
+        self.ctl("balloon", "stats", "nobody", status=NO_GUEST)
+
     def test_figures(self):
         self.ctl("launch", "tiny", "-d", "--memory", "32M")
         self.assertIn("tiny", self.ctl("top"))

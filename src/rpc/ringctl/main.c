@@ -20,6 +20,7 @@ const struct command *const ctl_commands[] = {
 	&list_command,
 	&info_command,
 	&top_command,
+	&balloon_command,
 	&metrics_command,
 	&version_command,
 	NULL,
