@@ -12,6 +12,7 @@
 
 #define LINGER_NS   1000000000ULL
 #define DRAIN_READS 64
+#define REPLY_USUAL 64 /* bytes */
 
 static void connection_receive(struct connection *c);
 static void connection_leave_open(struct connection *c);
@@ -192,28 +193,43 @@ static void close_fds(const int *fds, unsigned int count)
 		close(fds[i]);
 }
 
-/* A reply that cannot be made must not be silently missing: the client is told, or cut off. */
+/* A reply that cannot be made must not be missing without a word: the client is cut off. */
 static void connection_send_failed(struct connection *c)
 {
 	reactor_defer(c->server->control, &c->end_task);
 }
 
+/* Where there is room for the usual reply it is written at once, else it is measured first. */
+static int connection_encode(struct connection *c, const struct codec_message *m)
+{
+	uint32_t room;
+	uint8_t *at = outbox_reserve(&c->outbox, REPLY_USUAL, m->nfds, &room);
+	int len = at ? codec_encode(m, at, room) : -ENOMEM;
+
+	if (len != -EMSGSIZE)
+		return len;
+	len = codec_encode(m, NULL, FRAME_SIZE_MAX);
+	if (len < 0)
+		return len;
+	at = outbox_reserve(&c->outbox, (uint32_t)len, m->nfds, &room);
+	return at ? codec_encode(m, at, room) : -ENOMEM;
+}
+
 void connection_send(struct connection *c, const struct codec_message *m, const int *fds)
 {
-	int need = codec_encode(m, NULL, FRAME_SIZE_MAX);
-	uint8_t *at;
+	int len;
 
 	if (c->state != CONNECTION_OPEN) {
 		close_fds(fds, m->nfds);
 		return;
 	}
-	at = need > 0 ? outbox_reserve(&c->outbox, (uint32_t)need, m->nfds) : NULL;
-	if (!at || codec_encode(m, at, (uint32_t)need) != need) {
+	len = connection_encode(c, m);
+	if (len < 0) {
 		close_fds(fds, m->nfds);
 		connection_send_failed(c);
 		return;
 	}
-	outbox_commit(&c->outbox, (uint32_t)need, fds, m->nfds);
+	outbox_commit(&c->outbox, (uint32_t)len, fds, m->nfds);
 	if (c->outbox.queued_bytes > CONNECTION_OUTPUT_MAX)
 		reactor_defer(c->server->control, &c->end_task);
 	else

@@ -69,16 +69,22 @@ void outbox_finish(struct outbox *o)
 	outbox_init(o);
 }
 
-uint8_t *outbox_reserve(struct outbox *o, uint32_t len_bytes, unsigned int nfds)
+uint8_t *outbox_reserve(
+	struct outbox *o, uint32_t len_bytes, unsigned int nfds, uint32_t *room_bytes)
 {
 	struct outbox_chunk *chunk = list_empty(&o->chunks) ? NULL : chunk_last(o);
 
+	if (chunk && !chunk->len_bytes && chunk->room < len_bytes) {
+		chunk_free(o, chunk); /* reserved in vain: nothing empty may stand before others */
+		chunk = NULL;
+	}
 	if (!chunk || (nfds && chunk->len_bytes) || chunk->room - chunk->len_bytes < len_bytes) {
 		chunk = chunk_new(o, len_bytes);
 		if (!chunk)
 			return NULL;
 		list_add_tail(&o->chunks, &chunk->link);
 	}
+	*room_bytes = chunk->room - chunk->len_bytes;
 	return chunk->data + chunk->len_bytes;
 }
 

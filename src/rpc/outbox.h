@@ -35,9 +35,11 @@ void outbox_init(struct outbox *o);
 /* outbox_finish: frees all, closes descriptors that were not sent. Nothing is being sent. */
 void outbox_finish(struct outbox *o);
 
-/* outbox_reserve: room for one message of len_bytes that carries `nfds` descriptors; NULL if out of
- * memory. outbox_commit: it is there now; the descriptors pass to the outbox. */
-uint8_t *outbox_reserve(struct outbox *o, uint32_t len_bytes, unsigned int nfds);
+/* outbox_reserve: room for one message of at least len_bytes that carries `nfds` descriptors, and
+ * how much it is; NULL if out of memory.
+ * outbox_commit: the message is there, so long; the descriptors pass to the outbox. */
+uint8_t *outbox_reserve(
+	struct outbox *o, uint32_t len_bytes, unsigned int nfds, uint32_t *room_bytes);
 void outbox_commit(struct outbox *o, uint32_t len_bytes, const int *fds, unsigned int nfds);
 
 /* outbox_front: what the next sendmsg takes: fills `iov` and returns how many of it; *fds and *nfds

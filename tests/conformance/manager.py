@@ -143,6 +143,34 @@ class Manager(daemon.Case):
                          [("a", 3, 1, 32 << 20), ("b", 3, 2, 32 << 20), ("c", 1, 0, 0)])
         self.assertEqual(self.client.info()["guests"], 3)
 
+    def test_a_list_of_many(self):
+        names = sorted(f"{'x' * 59}{i:03}" for i in range(250))
+        for name in names:
+            self.client.open_lifecycle(name)
+        self.assertEqual([g["name"] for g in self.client.list()], names)
+        self.assertEqual([g["name"] for g in self.daemon.client().list()], names)
+
+    def test_names_run_out(self):
+        clients = [self.client, self.daemon.client(), self.daemon.client()]
+        for i in range(512):
+            clients[i % 3].open_lifecycle(f"{'x' * 59}{i:03}")
+        self.refused(wire.STATUS, "NO_RESOURCES", self.client.open_lifecycle, "one-more")
+        self.refused(wire.STATUS, "NO_RESOURCES", self.launch, "one-more")
+        self.assertEqual(len(self.client.list()), 512)
+        clients[1].close()
+        self.until(lambda: self.client.info()["guests"] < 512)
+        self.client.open_lifecycle("one-more")
+
+    def test_records_of_ended_guests_make_room(self):
+        for i in range(530):
+            self.client.next_id = 10
+            with self.assertRaises(wire.CallError):
+                self.client.launch(f"record-{i}", wire.config_table(
+                    kernel_type=wire.LINUX, cpus=1, guest_memory=4 << 20, kernel="/none"))
+        self.assertLessEqual(self.client.info()["guests"], 512)
+        self.assertEqual(self.status("record-529"), "STOPPED")
+        self.assertEqual(self.status("record-0"), "NOT_STARTED")
+
     def test_info_of_the_host(self):
         info = self.client.info()
         self.assertEqual((info["wire_version"], info["cores"], info["guests"]), (1, 1, 0))
