@@ -22,6 +22,27 @@ def run(*args, stdin=subprocess.DEVNULL, **more):
                           timeout=DEADLINE, check=False, **more)
 
 
+def nobody():
+    """How subprocess runs a program as a user who may do nothing."""
+    if os.geteuid() != 0:
+        return {}
+    probe = subprocess.run([RINGVISOR, "help"], user=65534, group=65534, extra_groups=[], check=False,
+                           capture_output=True) if _reachable() else None
+    if not probe or probe.returncode:
+        raise unittest.SkipTest("another user cannot reach the program under test")
+    return {"user": 65534, "group": 65534, "extra_groups": []}
+
+
+def _reachable():
+    """May everybody walk to the program?"""
+    path = os.path.abspath(RINGVISOR)
+    while path != "/":
+        if not os.stat(path).st_mode & 0o001:
+            return False
+        path = os.path.dirname(path)
+    return True
+
+
 class BadInput(unittest.TestCase):
     """One line that names the file or field, the value, the limit and the remedy."""
 
@@ -95,9 +116,13 @@ class BadInput(unittest.TestCase):
     def test_unreadable_kernel(self):
         path = self.file("secret", b"x")
         os.chmod(path, 0)
-        if os.geteuid() == 0:
-            self.skipTest("root reads every file")
-        self.refused(1, ["secret", "Permission denied"], "--kernel", path)
+        os.chmod(self.folder.name, 0o755)
+        self.refused(1, ["Permission denied"], "--kernel", path, **nobody())
+
+    def test_kvm_without_permission(self):
+        if os.access("/dev/kvm", os.R_OK | os.W_OK) and os.stat("/dev/kvm").st_mode & 0o006 == 0o006:
+            self.skipTest("everybody may use /dev/kvm here")
+        self.refused(1, ["/dev/kvm", "Permission denied", "group"], "--builtin", **nobody())
 
     def test_initrd(self):
         self.refused(1, ["initrd", "/nonexistent"], "--builtin", "--initrd", "/nonexistent")
