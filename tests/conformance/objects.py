@@ -206,6 +206,25 @@ class Errors(daemon.Case):
             self.guest_error("GUEST_INITIALIZATION_FAILURE", self.client_create_again)
         self.client_create_again()
 
+    def test_device_initialization_failure(self):
+        """One more descriptor each time: first the VM lacks one, then a device does, then none."""
+        self.create()
+        lifecycle = self.client.open_lifecycle("again")
+        devices = wire.builtin(virtio_console=True, virtio_rng=True)
+        before, seen = len(self.daemon.fds()), []
+        for more in range(64):
+            with self.daemon.limited("NOFILE", before + more):
+                try:
+                    lifecycle.create(devices)
+                    break
+                except wire.CallError as error:
+                    self.assertTrue(error.detail)
+                    self.assertEqual(error.domain, wire.GUEST_ERROR)
+                    seen.append(wire.GUEST_ERRORS[error.code])
+        self.assertIn("DEVICE_INITIALIZATION_FAILURE", seen)
+        self.assertEqual(sorted(set(seen), key=seen.index),
+                         ["GUEST_INITIALIZATION_FAILURE", "DEVICE_INITIALIZATION_FAILURE"])
+
     def client_create_again(self):
         if not hasattr(self, "again"):
             self.again = self.client.open_lifecycle("again")
