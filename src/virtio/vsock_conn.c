@@ -83,8 +83,10 @@ void vsock_conn_unwanted(struct vsock_conn *c)
 static bool is_at_end(const struct vsock_conn *c)
 {
 	uint8_t byte;
+	ssize_t n = c->poll_seen ? recv(c->file.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) : 1;
 
-	return c->poll_seen && recv(c->file.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+	/* An error is told once, and is the end as well. */
+	return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
 }
 
 void vsock_conn_read_check(struct vsock_conn *c)

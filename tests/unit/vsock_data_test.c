@@ -514,3 +514,16 @@ Test(vsock_chains, every_byte_arrives_in_any_order_of_completions)
 		vrig_finish(&rig);
 	}
 }
+
+Test(vsock_data, client_that_closes_with_something_unread_without_credit)
+{
+	struct vrig_conn c = vrig_guest_connects(&rig, PORT, GUEST_PORT);
+
+	c.buf_alloc = 0;
+	vrig_op(&rig, &c, VSOCK_OP_CREDIT_UPDATE, 0);
+	vrig_data(&rig, &c, "unread", 6);
+	vrig_run(&rig);
+	close(c.fd);
+	vrig_expect(&rig, &c, VSOCK_OP_SHUTDOWN, &packet);
+	cr_assert_eq(packet.h.flags, VSOCK_SHUTDOWN_BOTH);
+}

@@ -37,7 +37,7 @@ struct bench {
 	unsigned int piece;
 	bool equal;
 	pthread_t guest, client;
-	atomic_bool over, kicking;
+	atomic_bool over, kicking, shut; /* shut: the guest has seen the end */
 	struct reactor_msg kick, end;
 
 	/* The guest's thread. */
@@ -150,7 +150,9 @@ static void guest_packet(struct bench *b, const uint8_t *bytes)
 	} else if (h.op == VSOCK_OP_CREDIT_REQUEST) {
 		guest_send(b, VSOCK_OP_CREDIT_UPDATE, NULL, 0);
 	} else if (h.op == VSOCK_OP_SHUTDOWN) {
-		guest_send(b, VSOCK_OP_RST, NULL, 0);
+		CHECK(h.flags == VSOCK_SHUTDOWN_BOTH);
+		CHECK(guest_send(b, VSOCK_OP_RST, NULL, 0));
+		atomic_store(&b->shut, true);
 	}
 }
 
@@ -225,6 +227,8 @@ static void *client_run(void *arg)
 	}
 	b->equal &= got == b->total;
 	close(b->fd);
+	while (!atomic_load(&b->shut))
+		sched_yield();
 	reactor_post(b->reactor, &b->end);
 	return NULL;
 }
