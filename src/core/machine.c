@@ -64,6 +64,30 @@ static enum guest_error build_devices(
 	return GUEST_OK;
 }
 
+/* The bus keeps devices off each other; memory is not on the bus. */
+static enum guest_error check_overlap(const struct machine *m, struct diag *d)
+{
+	const struct bus_map *map = &m->bus.maps[BUS_MMIO];
+
+	for (unsigned int i = 0; i < map->count; i++)
+		for (unsigned int k = 0; k < m->mem.count; k++) {
+			const struct bus_range *range = map->ranges[i];
+			const struct gmem_region *mem = &m->mem.regions[k];
+
+			if (range->start >= mem->start.v + mem->size_bytes ||
+				mem->start.v >= range->start + range->len_bytes)
+				continue;
+			diag_fail(d, -EEXIST,
+				"%s at 0x%llx..0x%llx overlaps guest memory at 0x%llx..0x%llx",
+				range->name, (unsigned long long)range->start,
+				(unsigned long long)(range->start + range->len_bytes - 1),
+				(unsigned long long)mem->start.v,
+				(unsigned long long)(mem->start.v + mem->size_bytes - 1));
+			return GUEST_DEVICE_MEMORY_OVERLAP;
+		}
+	return GUEST_OK;
+}
+
 static int load_files(struct machine *m, const struct machine_params *p, struct blob *kernel,
 	struct blob *initrd, char *cmdline, struct diag *d)
 {
@@ -127,6 +151,8 @@ enum guest_error machine_build(struct machine **out, const struct machine_params
 	err = build_vm(m, p, d);
 	if (!err)
 		err = build_devices(m, p, d);
+	if (!err)
+		err = check_overlap(m, d);
 	if (!err)
 		err = build_kernel(m, p, d);
 	if (err)

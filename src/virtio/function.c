@@ -2,6 +2,8 @@
 /* A virtio device as a PCI function of a machine. */
 #include "virtio/function.h"
 
+#include <errno.h>
+
 #include "core/machine.h"
 #include "virtio/env_machine.h"
 
@@ -13,10 +15,12 @@ void virtio_function_init(struct virtio_function *f, struct machine *m)
 enum guest_error virtio_function_add(struct virtio_function *f, struct virtio_device *dev,
 	const struct virtio_pci_params *params, struct diag *d)
 {
-	if (!virtio_pci_init(&f->pci, dev, params, d))
+	int err = virtio_pci_init(&f->pci, dev, params, d);
+
+	if (!err)
 		return GUEST_OK;
-	diag_prefix(d, 0, "%s", dev->name);
-	return GUEST_DEVICE_INITIALIZATION_FAILURE;
+	diag_prefix(d, err, "%s", dev->name);
+	return err == -EEXIST ? GUEST_DEVICE_MEMORY_OVERLAP : GUEST_DEVICE_INITIALIZATION_FAILURE;
 }
 
 void virtio_function_finish(struct virtio_function *f)

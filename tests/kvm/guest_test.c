@@ -383,6 +383,56 @@ Test(guest, a_device_that_does_not_start_ends_run_and_vmm)
 	rig_run(&rig, device_that_does_not_start);
 }
 
+static struct bus_range stray_range = {
+	.start = 4 << 20,
+	.len_bytes = 4096,
+	.name = "stray device",
+};
+
+static enum guest_error stray_create(struct device **dev, struct machine *m, struct guest_config *c,
+	unsigned int index, struct diag *d)
+{
+	(void)c;
+	(void)index;
+	cr_assert_eq(bus_add(&m->bus, BUS_MMIO, &stray_range, d), 0);
+	*dev = &lame;
+	return GUEST_OK;
+}
+
+static void stray_destroy(struct device *dev)
+{
+	bus_remove(&dev->machine->bus, BUS_MMIO, &stray_range);
+}
+
+static void device_over_memory(struct rig *r)
+{
+	static const struct device_class class = {
+		.name = "stray",
+		.wanted = lame_wanted,
+		.create = stray_create,
+		.stop = device_stopped,
+		.destroy = stray_destroy,
+	};
+	static const struct device_class *const classes[] = {&class, NULL};
+
+	r->env.classes = classes;
+	switch (r->at++) {
+	case 0:
+		create(0, NULL);
+		break;
+	case 1:
+		cr_assert_eq(ERR(0), GUEST_DEVICE_MEMORY_OVERLAP);
+		cr_assert(strstr(DETAIL(0), "stray device at 0x400000..0x400fff"), "%s", DETAIL(0));
+		rig_finish(r);
+		break;
+	}
+}
+
+Test(guest, a_device_over_guest_memory_is_an_overlap)
+{
+	rig_run(&rig, device_over_memory);
+}
+
 /* --- Stop at any moment
  * ---------------------------------------------------------------------------------------- */
 
