@@ -318,7 +318,9 @@ void object_end(struct object *o, enum status epitaph, const char *detail)
 	uint32_t id = o->id;
 	bool closing = o->closing;
 
-	if (o->state == OBJECT_OPEN)
+	/* On an object that never opened they are dropped: Closed tells. But its own client gets no
+	 * Closed any more once it has closed the object. */
+	if (o->state == OBJECT_OPEN || closing)
 		object_fail_calls(o, detail ? detail : "the object is gone");
 	object_dispose(o);
 	if (closing)

@@ -96,6 +96,18 @@ class Pipelining(daemon.Case):
         for txid in range(1, 6):
             self.client.wait(txid)
 
+    def test_calls_on_a_creation_that_is_refused_after_its_close_are_answered(self):
+        """No Closed tells of them."""
+        self.write((0, wire.OPEN_LIFECYCLE, new_id(1, "web"), 1),
+                   (1, wire.BIND, new_id(2), 0),
+                   (2, wire.GET_SERIAL, b"", 2),
+                   (2, wire.CLOSE, b"", 0))
+        self.client.wait(1)
+        with self.assertRaises(wire.CallError) as caught:
+            self.client.wait(2)
+        self.assertEqual(caught.exception.name, "PEER_CLOSED")
+        self.assertEqual(self.client.events, [])
+
     def test_close_of_a_closed_object_is_harmless(self):
         lifecycle = self.client.open_lifecycle("web")
         for _ in range(3):
