@@ -61,7 +61,7 @@ _ringctl() {
 		;;
 	*)
 		if [[ -z $command && $cur != -* ]]; then
-			words='launch stop attach list info top balloon metrics version'
+			words='launch stop attach list info top balloon mem metrics version'
 		elif [[ $cur == -* ]]; then
 			words=$(_ringctl_options "$command")
 		else
@@ -70,6 +70,13 @@ _ringctl() {
 				if [[ $prev == balloon ]]; then
 					words='set stats'
 				elif [[ $prev == set || $prev == stats ]]; then
+					words=$(_ringctl_guests "$socket")
+				fi
+				;;
+			mem)
+				if [[ $prev == mem ]]; then
+					words='request-plugged stats'
+				elif [[ $prev == request-plugged || $prev == stats ]]; then
 					words=$(_ringctl_guests "$socket")
 				fi
 				;;

@@ -99,6 +99,18 @@ struct balloon_stats_call {
 	uint64_t deadline_ns;
 };
 
+/* As the virtio-mem device's configuration has them, in bytes. */
+struct mem_size {
+	uint64_t block_size, region_size, usable_region_size, plugged_size, requested_size;
+};
+
+struct mem_controller {
+	void (*size)(struct device *dev, struct mem_size *size);
+	/* Asks the guest to plug or unplug blocks until it has so much. -EINVAL with text: not a
+	 * multiple of the block size, or more than the region has. */
+	int (*request)(struct device *dev, uint64_t requested_size, struct diag *d);
+};
+
 /* Pages are of 4096 bytes. */
 struct balloon_controller {
 	/* What the guest's driver says that it has given, and what it was asked to give. */

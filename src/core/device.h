@@ -13,6 +13,7 @@
 struct balloon_controller;
 struct console_controller;
 struct device;
+struct mem_controller;
 struct machine;
 struct vsock_controller;
 
@@ -35,6 +36,9 @@ struct device_class {
 	/* No vCPU runs any more: cancel everything, then call device_stopped, now or later. Home
 	 * reactor. */
 	void (*stop)(struct device *dev);
+	/* Some guest memory was unplugged: rings that were there are gone. Home reactor. NULL: it
+	 * keeps nothing of guest memory. */
+	void (*memory_changed)(struct device *dev);
 	/* Frees it. Nothing is in flight. Helper thread. */
 	void (*destroy)(struct device *dev);
 
@@ -42,6 +46,7 @@ struct device_class {
 	const struct console_controller *console;
 	const struct vsock_controller *vsock;
 	const struct balloon_controller *balloon;
+	const struct mem_controller *mem;
 };
 
 /* Embedded in the device. */

@@ -379,3 +379,24 @@ struct device *machine_balloon(struct machine *m)
 	}
 	return NULL;
 }
+
+struct device *machine_mem(struct machine *m)
+{
+	list_for_each (l, &m->devices) {
+		struct device *dev = list_entry(l, struct device, link);
+
+		if (dev->class->mem)
+			return dev;
+	}
+	return NULL;
+}
+
+void machine_memory_changed(struct machine *m)
+{
+	list_for_each (l, &m->devices) {
+		struct device *dev = list_entry(l, struct device, link);
+
+		if (dev->class->memory_changed)
+			dev->class->memory_changed(dev);
+	}
+}

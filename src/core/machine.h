@@ -109,6 +109,10 @@ struct device *machine_console(struct machine *m);
 /* machine_vsock: the device whose class has a vsock_controller, or NULL. */
 struct device *machine_vsock(struct machine *m);
 struct device *machine_balloon(struct machine *m);
+struct device *machine_mem(struct machine *m);
+
+/* machine_memory_changed: some guest memory was unplugged; tells every device. Home reactor. */
+void machine_memory_changed(struct machine *m);
 
 /* --- private to machine*.c --- */
 enum guest_error machine_io_init(struct machine *m, struct diag *d);

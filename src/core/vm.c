@@ -51,6 +51,13 @@ void vm_destroy(struct vm *vm)
 	vm->fd = -1;
 }
 
+unsigned int vm_slots_max(const struct vm *vm)
+{
+	int slots = ioctl(vm->fd, KVM_CHECK_EXTENSION, KVM_CAP_NR_MEMSLOTS);
+
+	return slots > GMEM_REGIONS_MAX ? (unsigned int)slots : GMEM_REGIONS_MAX;
+}
+
 int vm_slot_set(
 	struct vm *vm, uint32_t slot, gpa_t gpa, uint64_t size_bytes, void *host, struct diag *d)
 {

@@ -74,9 +74,11 @@ void vm_destroy(struct vm *vm);
 
 /* vm_map_gmem: a memory slot for each RAM region of `m`. Slots 0..GMEM_REGIONS_MAX-1 are its. */
 int vm_map_gmem(struct vm *vm, const struct gmem *m, struct diag *d);
+/* vm_slots_max: how many slots this host's KVM has for a VM, those of vm_map_gmem included. */
+unsigned int vm_slots_max(const struct vm *vm);
 /* vm_slot_set: sets slot `slot` to [gpa, gpa + size_bytes) at `host`; size 0 deletes it. For
  * hot-plug, slots from GMEM_REGIONS_MAX on. The call waits for all vCPUs of the VM to leave the old
- * mapping. */
+ * mapping. Any thread. */
 int vm_slot_set(
 	struct vm *vm, uint32_t slot, gpa_t gpa, uint64_t size_bytes, void *host, struct diag *d);
 

@@ -6,10 +6,12 @@
 
 #include "virtio/balloon.h"
 #include "virtio/console.h"
+#include "virtio/mem.h"
 #include "virtio/rng.h"
 #include "virtio/vsock.h"
 
 static const struct device_class *const classes[] = {
+	&mem_device_class,
 	&balloon_device_class,
 	&console_class,
 	&rng_class,

@@ -4,6 +4,7 @@
 
 #include "core/check.h"
 #include "rpc/object_balloon.h"
+#include "rpc/object_mem.h"
 
 static void link_gone(struct guest_link *l, enum status epitaph)
 {
@@ -84,7 +85,6 @@ static void guest_handle(struct call *call)
 		const char *device, *option;
 	} absent[] = {
 		{METHOD_GUEST_GET_VSOCK, "vsock", "virtio_vsock"},
-		{METHOD_GUEST_GET_MEM, "memory", "virtio_mem"},
 	};
 	const struct guest_link *l = call->object->held;
 
@@ -95,6 +95,10 @@ static void guest_handle(struct call *call)
 	}
 	if (call->msg.message->method == METHOD_GUEST_GET_BALLOON) {
 		balloon_object_open(call);
+		return;
+	}
+	if (call->msg.message->method == METHOD_GUEST_GET_MEM) {
+		mem_object_open(call);
 		return;
 	}
 	for (unsigned int i = 0; i < ARRAY_SIZE(absent); i++)
@@ -123,8 +127,4 @@ const struct object_class guest_class = {
 const struct object_class vsock_endpoint_class = {
 	.kind = OBJECT_VSOCK_ENDPOINT,
 	.name = "HostVsockEndpoint",
-};
-const struct object_class mem_class = {
-	.kind = OBJECT_MEM,
-	.name = "MemController",
 };

@@ -73,6 +73,39 @@ static void balloon_stats(struct slot_op *op)
 		slot_op_return(op);
 }
 
+static struct device *mem_of(struct slot_op *op)
+{
+	return device_of(op, machine_mem, "memory", "virtio_mem");
+}
+
+static void mem_open(struct slot_op *op)
+{
+	if (mem_of(op))
+		guest_watch_also(&op->holder_link->watch, &op->child_link->watch);
+	slot_op_return(op);
+}
+
+static void mem_get_size(struct slot_op *op)
+{
+	struct device *dev = mem_of(op);
+
+	if (dev)
+		dev->class->mem->size(dev, &op->mem);
+	slot_op_return(op);
+}
+
+static void mem_request(struct slot_op *op)
+{
+	struct device *dev = mem_of(op);
+	struct diag d;
+
+	if (dev && dev->class->mem->request(dev, op->requested_size, &d)) {
+		op->status = STATUS_INVALID_ARGS;
+		op->detail = strdup(d.text);
+	}
+	slot_op_return(op);
+}
+
 /* --- at the control reactor --- */
 
 static struct slot_op *device_op(
@@ -131,4 +164,23 @@ bool slot_balloon_request(struct guest_link *l, uint32_t pages, slot_done done, 
 bool slot_balloon_stats(struct guest_link *l, slot_done done, void *ctx)
 {
 	return device_start(device_op(l, balloon_stats, done, ctx));
+}
+
+bool slot_mem_open(struct guest_link *l, struct guest_link *child, slot_done done, void *ctx)
+{
+	return device_open(l, child, mem_open, done, ctx);
+}
+
+bool slot_mem_size(struct guest_link *l, slot_done done, void *ctx)
+{
+	return device_start(device_op(l, mem_get_size, done, ctx));
+}
+
+bool slot_mem_request(struct guest_link *l, uint64_t requested_size, slot_done done, void *ctx)
+{
+	struct slot_op *op = device_op(l, mem_request, done, ctx);
+
+	if (op)
+		op->requested_size = requested_size;
+	return device_start(op);
 }

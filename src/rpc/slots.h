@@ -120,7 +120,8 @@ struct slot_op {
 	/* SLOT_DEVICE (rpc/slot_device.c). */
 	void (*work)(struct slot_op *op); /* home; slot_op_return is its end, now or later */
 	struct guest_link *child_link;    /* to be bound to the VMM as holder_link is */
-	uint32_t pages;                   /* argument */
+	uint32_t pages;                   /* arguments */
+	uint64_t requested_size;
 	struct balloon_stats_call stats;
 
 	/* Results. */
@@ -128,7 +129,8 @@ struct slot_op {
 	char *detail; /* NULL, or text for people */
 	int fd;       /* of a stream: the client's; the taker sets it to -1 */
 	uint32_t current_pages, requested_pages;
-	enum status status;              /* of `stats` */
+	struct mem_size mem;
+	enum status status;              /* of `stats`, of slot_mem_request */
 	struct guest_snapshot *snapshot; /* the taker sets it to NULL; NULL: out of memory */
 };
 
@@ -168,14 +170,18 @@ bool slot_snapshot(struct slot *slot, slot_done done, void *ctx);
 
 /* Calls on a device of the VMM that the link is bound to; op->err is GUEST_DEVICE_NOT_PRESENT if it
  * has none, GUEST_INTERNAL_ERROR if the VMM is at its end. Each as those above.
- * slot_balloon_open: takes `child` over in any case; it is bound to the same VMM (and becomes
- * op->child_link) if op->err is GUEST_OK, else freed. The others are for the holder of such a link:
- * slot_balloon_size gives current_pages and requested_pages, slot_balloon_stats gives status and
- * stats. */
+ * slot_balloon_open, slot_mem_open: takes `child` over in any case; it is bound to the same VMM
+ * (and becomes op->child_link) if op->err is GUEST_OK, else freed. The others are for the holder of
+ * such a link: slot_balloon_size gives current_pages and requested_pages, slot_balloon_stats gives
+ * status and stats; slot_mem_size gives mem; slot_mem_request gives status: OK, or INVALID_ARGS and
+ * detail. */
 bool slot_balloon_open(struct guest_link *l, struct guest_link *child, slot_done done, void *ctx);
 bool slot_balloon_size(struct guest_link *l, slot_done done, void *ctx);
 bool slot_balloon_request(struct guest_link *l, uint32_t pages, slot_done done, void *ctx);
 bool slot_balloon_stats(struct guest_link *l, slot_done done, void *ctx);
+bool slot_mem_open(struct guest_link *l, struct guest_link *child, slot_done done, void *ctx);
+bool slot_mem_size(struct guest_link *l, slot_done done, void *ctx);
+bool slot_mem_request(struct guest_link *l, uint64_t requested_size, slot_done done, void *ctx);
 
 /* guest_link_new: not bound yet. NULL: out of memory. guest_link_drop: the holder of
  * one that was bound lets go. guest_link_discard: it was never given to slot_bind. */

@@ -89,6 +89,7 @@ const struct device_class balloon_device_class = {
 	.create = balloon_create,
 	.attach = virtio_function_attach,
 	.stop = virtio_function_stop,
+	.memory_changed = virtio_function_memory_changed,
 	.destroy = balloon_destroy,
 	.balloon = &controller,
 };

@@ -120,6 +120,7 @@ const struct device_class console_class = {
 	.create = console_create,
 	.attach = virtio_function_attach,
 	.stop = console_stop,
+	.memory_changed = virtio_function_memory_changed,
 	.destroy = console_destroy,
 	.console = &controller,
 };

@@ -18,6 +18,10 @@ struct virtio_host_ops {
 	void (*gsi_free)(void *ctx, int gsi);
 	int (*msi_route)(void *ctx, int gsi, uint64_t addr, uint32_t data);
 	int (*irqfd)(void *ctx, bool assign, int gsi, int eventfd);
+	/* Memory slot `index` (0…) of hot-plugged memory is [gpa, gpa + size_bytes) at `host`, or
+	 * nothing (size 0). May wait for vCPUs; any thread. NULL: nobody has slots. */
+	int (*slot_set)(void *ctx, unsigned int index, gpa_t gpa, uint64_t size_bytes, void *host,
+		struct diag *d);
 	/* Handles all accesses that vCPUs have posted; before each kick, which must not overtake
 	 * them. NULL: none. */
 	void (*drain)(void *ctx);

@@ -37,6 +37,14 @@ static int machine_irqfd(void *ctx, bool assign, int gsi, int eventfd)
 	return vm_irqfd(&m->vm, assign, gsi, eventfd);
 }
 
+static int machine_slot_set(
+	void *ctx, unsigned int index, gpa_t gpa, uint64_t size_bytes, void *host, struct diag *d)
+{
+	struct machine *m = ctx;
+
+	return vm_slot_set(&m->vm, GMEM_REGIONS_MAX + index, gpa, size_bytes, host, d);
+}
+
 static void machine_before_kick(void *ctx)
 {
 	machine_drain(ctx);
@@ -48,6 +56,7 @@ static const struct virtio_host_ops machine_ops = {
 	.gsi_free = machine_gsi_free,
 	.msi_route = machine_msi_route,
 	.irqfd = machine_irqfd,
+	.slot_set = machine_slot_set,
 	.drain = machine_before_kick,
 };
 

@@ -45,3 +45,8 @@ void virtio_function_stop(struct device *dev)
 {
 	virtio_pci_stop(&virtio_function_of(dev)->pci, function_stopped);
 }
+
+void virtio_function_memory_changed(struct device *dev)
+{
+	virtio_memory_changed(virtio_function_of(dev)->pci.dev);
+}

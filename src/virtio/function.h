@@ -29,6 +29,8 @@ void virtio_function_finish(struct virtio_function *f);
  * all. virtio_function_stop resets the device, then says device_stopped. */
 void virtio_function_attach(struct device *dev);
 void virtio_function_stop(struct device *dev);
+/* For device_class.memory_changed. */
+void virtio_function_memory_changed(struct device *dev);
 
 static inline struct virtio_function *virtio_function_of(struct device *dev)
 {

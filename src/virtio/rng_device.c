@@ -61,5 +61,6 @@ const struct device_class rng_class = {
 	.create = rng_create,
 	.attach = virtio_function_attach,
 	.stop = virtio_function_stop,
+	.memory_changed = virtio_function_memory_changed,
 	.destroy = rng_destroy,
 };

@@ -165,6 +165,7 @@ const struct device_class vsock_class = {
 	.create = vsock_create,
 	.attach = vsock_attach,
 	.stop = vsock_stop,
+	.memory_changed = virtio_function_memory_changed,
 	.destroy = vsock_destroy,
 	.vsock = &controller,
 };

@@ -140,6 +140,21 @@ class DaemonTest(unittest.TestCase):
             term.expect(b"VERDICT balloon ok")
         self.ctl("balloon", "stats", "nobody", status=NO_GUEST)
 
+    def test_mem(self):
+        self.ctl("launch", "tiny", "-d", "--memory", "32M", "--virtio-mem", "on",
+                 "--virtio-mem-region-size", "64M", "--virtio-mem-block-size", "4M")
+        self.assertRegex(self.ctl("mem", "stats", "tiny"), r"region-size +67108864 +64 MiB")
+        err = self.ctl("mem", "request-plugged", "tiny", "6M", status=USAGE)
+        self.assertIn("a multiple of the block size, 4194304", err)
+        self.ctl("mem", "request-plugged", "tiny", "68M", status=USAGE)
+        self.assertEqual(self.ctl("mem", "request-plugged", "tiny", "8M"),
+                         "tiny is asked to have 8 MiB plugged, and has 0 B\n")
+        with terminal.Terminal(self.command("attach", "tiny")) as term:
+            term.type(b"hotplug plug 3 2\r")
+            term.expect(b"VERDICT hotplug ok")
+        stats = json.loads(self.ctl("mem", "stats", "tiny", "--json"))
+        self.assertEqual((stats["plugged-size"], stats["requested-size"]), (8 << 20, 8 << 20))
+
     def test_figures(self):
         self.ctl("launch", "tiny", "-d", "--memory", "32M")
         self.assertIn("tiny", self.ctl("top"))

@@ -58,8 +58,8 @@ class RingctlTest(unittest.TestCase):
 class UsageTest(RingctlTest):
     def test_help(self):
         out, _ = self.run_ctl("--help")
-        for command in ("launch", "stop", "attach", "list", "info", "top", "balloon", "metrics",
-                        "version"):
+        for command in ("launch", "stop", "attach", "list", "info", "top", "balloon", "mem",
+                        "metrics", "version"):
             self.assertIn(f"\n  {command} ", out)
             text, _ = self.run_ctl(command, "--help")
             self.assertTrue(text.startswith(f"Usage: ringctl {command}"), text)
@@ -95,6 +95,9 @@ class UsageTest(RingctlTest):
                 (["balloon", "set", "x", "1M"], '"1M" is no number of pages'),
                 (["balloon", "stats", "x", "1"], "takes a guest's name"),
                 (["balloon", "sett", "x"], "there are set and stats"),
+                (["mem", "request-plugged", "x"], "a guest's name and a size"),
+                (["mem", "request-plugged", "x", "1X"], '"1X" is no size'),
+                (["mem", "resize", "x"], "there are request-plugged and stats"),
                 (["--color", "blue", "list"], "auto, always or never"),
                 (["--jsn", "list"], "did you mean --json?"),
         ):
@@ -143,8 +146,8 @@ class UsageTest(RingctlTest):
     def test_completion_knows_every_option(self):
         with open(os.path.join(SOURCE, "completions", "ringctl.bash"), encoding="utf-8") as file:
             text = file.read()
-        for command in ("launch", "stop", "attach", "list", "info", "top", "balloon", "metrics",
-                        "version"):
+        for command in ("launch", "stop", "attach", "list", "info", "top", "balloon", "mem",
+                        "metrics", "version"):
             body = re.search(rf"\n\t{command}\)(.*?);;", text, re.S)
             known = set(re.findall(r"--[a-z-]+", body.group(1) if body else ""))
             known |= {"--socket", "--json", "--color", "--help"}
@@ -169,14 +172,15 @@ class UsageTest(RingctlTest):
         self.assertEqual(self.complete("launch", "x", "--cmdline-"), ["--cmdline-add"])
         self.assertEqual(self.complete("launch", "x", "--virtio-rng", ""), ["on", "off"])
         self.assertEqual(self.complete("balloon", ""), ["set", "stats"])
+        self.assertEqual(self.complete("mem", "r"), ["request-plugged"])
         self.assertEqual(self.complete("--socket", self.daemon.path, "attach", "web"),
                          ["web-1", "web-2"])
 
     def test_the_manual_names_every_command_and_option(self):
         with open(os.path.join(SOURCE, "docs", "man", "ringctl.1"), encoding="utf-8") as file:
             manual = file.read().replace("\\-", "-")
-        for command in ("launch", "stop", "attach", "list", "info", "top", "balloon", "metrics",
-                        "version"):
+        for command in ("launch", "stop", "attach", "list", "info", "top", "balloon", "mem",
+                        "metrics", "version"):
             self.assertRegex(manual, rf"\.BI? {command}\b")
         for option in re.findall(r"--[a-z-]+", self.run_ctl("launch", "--help")[0]):
             self.assertIn(option, manual)

@@ -44,6 +44,11 @@ const struct command commands[] = {
 		.usage = "inflate N [up|down|mixed]|deflate N|report N|serve|stop [OPTION]...",
 		.summary = "drive the virtio balloon, in pages; options as of rng",
 		.run = cmd_balloon},
+	{.name = "hotplug",
+		.usage = "info|plug|unplug|state|zero|fill|check|gone FIRST N|all|serve|stop "
+			 "[OPTION]...",
+		.summary = "drive virtio-mem, in blocks; options as of rng",
+		.run = cmd_hotplug},
 	{.name = "hostile",
 		.usage = "list|all|CASE [rng|console] [OPTION]...",
 		.summary = "do what a driver must not do, and see what the device makes of it",

@@ -21,6 +21,7 @@ bool cmd_virtio(const struct args *args);
 bool cmd_rng(const struct args *args);
 bool cmd_balloon(const struct args *args);
 bool cmd_console(const struct args *args);
+bool cmd_hotplug(const struct args *args);
 bool cmd_hostile(const struct args *args);
 
 #endif

@@ -22,6 +22,7 @@
 #define VIRTIO_CONSOLE 3
 #define VIRTIO_RNG     4
 #define VIRTIO_BALLOON 5
+#define VIRTIO_MEM     24
 
 enum {
 	VIRTIO_S_ACKNOWLEDGE = 0x01,

@@ -21,6 +21,7 @@ const struct command *const ctl_commands[] = {
 	&info_command,
 	&top_command,
 	&balloon_command,
+	&mem_command,
 	&metrics_command,
 	&version_command,
 	NULL,

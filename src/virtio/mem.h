@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Virtio-mem (virtio 1.2 §5.15): a region above RAM whose blocks the guest plugs and unplugs as the
+ * host asks. An unplugged block has no memory slot, is no guest memory for devices and has nothing
+ * resident. Conformance.md, "Mem". Home reactor, but for init and finish.
+ *
+ *   plug     helper thread: hole, a slot a block ──▶ home: gmem_plug ──▶ ACK
+ *   unplug   home: gmem_plug, rings there break ──▶ helper thread: slots gone, hole ──▶ ACK
+ *
+ * Each block has a slot of its own: KVM cannot shrink a slot, and replacing one would pull the
+ * memory around the block from under the vCPUs. */
+#ifndef VIRTIO_MEM_H
+#define VIRTIO_MEM_H
+
+#include "core/controllers.h"
+#include "core/device.h"
+#include "virtio/device.h"
+
+#define MEM_F_UNPLUGGED_INACCESSIBLE (1ULL << 1)
+
+#define MEM_CONFIG_BYTES 56u
+#define MEM_QUEUE_SIZE   64
+
+enum mem_request { MEM_REQ_PLUG, MEM_REQ_UNPLUG, MEM_REQ_UNPLUG_ALL, MEM_REQ_STATE };
+enum mem_response { MEM_RESP_ACK, MEM_RESP_NACK, MEM_RESP_BUSY, MEM_RESP_ERROR };
+enum mem_state { MEM_STATE_PLUGGED, MEM_STATE_UNPLUGGED, MEM_STATE_MIXED };
+
+#define MEM_REQUEST_BYTES  24u
+#define MEM_HEADER_BYTES   8u /* of it, without the range */
+#define MEM_RESPONSE_BYTES 10u
+
+struct mem;
+
+/* What the helper thread does for one request. */
+struct mem_job {
+	struct reactor_job job;
+	bool plug;
+	uint64_t first, end;  /* blocks */
+	const uint64_t *mask; /* UNPLUG_ALL: only these, a bit a block; NULL: all */
+	int err;
+	struct diag diag;
+};
+
+/* Embedded in its device. */
+struct mem {
+	struct virtio_device dev;
+	uint8_t config[MEM_CONFIG_BYTES];
+	struct gmem *mem;
+	const struct gmem_region *region;
+	/* Blocks are gone: tells the other devices. */
+	void (*unplugged)(struct mem *m);
+	struct mem_size size;
+	struct iovec iov[MEM_QUEUE_SIZE];
+	struct vq_chain chain; /* of the request that the job is for */
+	struct mem_job job;
+	uint64_t *plugged_before;              /* UNPLUG_ALL: a copy of the region's bitmap */
+	bool busy;                             /* a job is out */
+	uint64_t requests, refusals, failures; /* figures */
+};
+
+/* mem_init: env as virtio_device_init; `mem` is env->mem and has a hot-plug region. -ENOMEM.
+ * mem_finish: reset, or never attached. Any thread. */
+int mem_init(struct mem *m, struct virtio_env *env, struct gmem *mem,
+	void (*unplugged)(struct mem *m), struct diag *d);
+void mem_finish(struct mem *m);
+
+/* mem_request: as struct mem_controller. */
+int mem_request(struct mem *m, uint64_t requested_size, struct diag *d);
+
+/* --- private to mem*.c --- */
+/* Takes or gives slots and memory; false: it could not, and nothing has changed. Helper thread. */
+void mem_job_work(struct reactor_job *job);
+
+extern const struct device_class mem_device_class;
+
+#endif
