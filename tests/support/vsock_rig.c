@@ -101,7 +101,8 @@ static void tx_reclaim(struct vrig *r)
 static bool send_bufs(
 	struct vrig *r, unsigned int slot, const struct fake_buf *bufs, unsigned int n)
 {
-	int id = fake_offer(&r->dev.queues[VSOCK_TX], bufs, n, false);
+	int id =
+		fake_offer(&r->dev.queues[VSOCK_TX], bufs, n, r->features & VIRTIO_F_INDIRECT_DESC);
 
 	if (id < 0) {
 		r->tx_busy[slot] = false;
@@ -158,7 +159,8 @@ void vrig_rx_add(struct vrig *r, unsigned int count)
 
 		if (slot == VRIG_QUEUE)
 			break;
-		id = fake_offer(&r->dev.queues[VSOCK_RX], &buf, 1, false);
+		id = fake_offer(
+			&r->dev.queues[VSOCK_RX], &buf, 1, r->features & VIRTIO_F_INDIRECT_DESC);
 		CHECK(id >= 0);
 		r->rx_slot[id] = slot;
 	}
@@ -306,7 +308,7 @@ void vrig_start(struct vrig *r, unsigned int rx, uint32_t rx_bytes)
 	r->rx_bytes = rx_bytes;
 	memset(r->tx_busy, 0, sizeof(r->tx_busy));
 	memset(r->rx_busy, 0, sizeof(r->rx_busy));
-	cr_assert(device_rig_start(&r->dev, 0, VRIG_QUEUE));
+	cr_assert(device_rig_start(&r->dev, r->features, VRIG_QUEUE));
 	vrig_rx_add(r, rx);
 }
 

@@ -38,6 +38,7 @@ struct vrig {
 	struct vsock vsock;
 	bool rx_again; /* receive buffers are offered again as soon as they were used */
 	uint32_t rx_bytes;
+	uint64_t features;                                     /* of the ring, for vrig_start */
 	unsigned int tx_slot[VRIG_QUEUE], rx_slot[VRIG_QUEUE]; /* by head */
 	bool tx_busy[VRIG_QUEUE], rx_busy[VRIG_QUEUE];         /* by slot */
 	uint32_t used_bytes;                                   /* of the last receive buffer */

@@ -21,13 +21,19 @@ static struct vrig_packet packet;
 static uint8_t bytes[1 << 16], got[1 << 16];
 static int device_end; /* slow_client's; a number that is the device's own */
 
-static void start(uint64_t seed, unsigned int rx, uint32_t rx_bytes)
+static void start_with(uint64_t features, uint64_t seed, unsigned int rx, uint32_t rx_bytes)
 {
 	vrig_init(&rig, seed);
+	rig.features = features;
 	vrig_start(&rig, rx, rx_bytes);
 	vrig_listen(&rig, PORT);
 	for (unsigned int i = 0; i < sizeof(bytes); i++)
 		bytes[i] = (uint8_t)(i * 7 + i / 251);
+}
+
+static void start(uint64_t seed, unsigned int rx, uint32_t rx_bytes)
+{
+	start_with(0, seed, rx, rx_bytes);
 }
 
 static void setup(void)
@@ -511,6 +517,84 @@ Test(vsock_chains, every_byte_arrives_in_any_order_of_completions)
 	for (uint64_t seed = 1; seed <= 20; seed++) {
 		start(seed, 16, seed % 2 ? 4096 : 700);
 		storm(seed);
+		vrig_finish(&rig);
+	}
+}
+
+Test(vsock_chains, every_byte_arrives_over_every_kind_of_ring)
+{
+	static const uint64_t rings[] = {VIRTIO_F_INDIRECT_DESC, VIRTIO_F_EVENT_IDX,
+		VIRTIO_F_RING_PACKED, VIRTIO_F_RING_PACKED | VIRTIO_F_EVENT_IDX,
+		VIRTIO_F_RING_PACKED | VIRTIO_F_EVENT_IDX | VIRTIO_F_INDIRECT_DESC};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(rings); i++) {
+		start_with(rings[i], i + 100, 16, 4096);
+		storm(i + 1);
+		vrig_finish(&rig);
+	}
+}
+
+Test(vsock_chains, in_order_is_not_offered)
+{
+	vrig_init(&rig, 1);
+	cr_assert_not(device_rig_start(&rig.dev, VIRTIO_F_IN_ORDER, 16));
+	vrig_finish(&rig);
+}
+
+/* --- resets of one queue --- */
+
+static void queue_again(unsigned int q)
+{
+	virtio_queue_reset(&rig.dev.dev->queues[q]);
+	vrig_run(&rig);
+	cr_assert_not(rig.dev.dev->queues[q].resetting);
+	memset(q == VSOCK_RX ? rig.rx_busy : rig.tx_busy, 0, sizeof(rig.rx_busy));
+	device_rig_queue_on(&rig.dev, q, VRIG_QUEUE);
+}
+
+Test(vsock_chains, connections_survive_a_reset_of_each_queue)
+{
+	struct vrig_conn c;
+
+	start_with(VIRTIO_F_RING_RESET, 1, 8, 4096);
+	c = vrig_guest_connects(&rig, PORT, GUEST_PORT);
+	queue_again(VSOCK_RX);
+	/* Waits for the new queue's buffers. */
+	cr_assert_eq(send(c.fd, "to the guest", 12, 0), 12);
+	vrig_run(&rig);
+	vrig_rx_add(&rig, 8);
+	vrig_expect(&rig, &c, VSOCK_OP_RW, &packet);
+	cr_assert_eq(memcmp(packet.data, "to the guest", 12), 0);
+	queue_again(VSOCK_TX);
+	vrig_data(&rig, &c, "to the client", 13);
+	cr_assert_eq(vrig_read(&rig, c.fd, got, 100), 13);
+	close(c.fd);
+	vrig_finish(&rig);
+}
+
+Test(vsock_chains, a_reset_of_the_queue_under_a_transfer)
+{
+	struct vrig_conn c;
+	uint64_t at;
+
+	for (uint64_t seed = 1; seed <= 20; seed++) {
+		start_with(VIRTIO_F_RING_RESET, seed, 8, 4096);
+		c = vrig_guest_connects(&rig, PORT, GUEST_PORT);
+		cr_assert_eq(send(c.fd, bytes, 20000, 0), 20000);
+		vrig_data(&rig, &c, bytes, 20000);
+		for (uint64_t turn = 0; turn < seed; turn++)
+			fake_io_turn(rig.reactor);
+		queue_again(VSOCK_RX);
+		queue_again(VSOCK_TX);
+		at = rig.vsock.figures.bytes_to_guest; /* those are in the old queue */
+		vrig_rx_add(&rig, 8);
+		/* What follows has no hole, or the connection is closed. */
+		while (vrig_take(&rig, &packet) && packet.h.op != VSOCK_OP_RST) {
+			cr_assert_eq(memcmp(packet.data, bytes + at, packet.h.len), 0);
+			at += packet.h.len;
+		}
+		cr_assert(at == 20000 || packet.h.op == VSOCK_OP_RST);
+		close(c.fd);
 		vrig_finish(&rig);
 	}
 }
