@@ -24,6 +24,7 @@
 	X(turn_begin)                                                                              \
 	X(turn_end)                                                                                \
 	X(guest_state)                                                                             \
+	X(vsock_state)                                                                             \
 	X(rpc_begin)                                                                               \
 	X(rpc_end)
 

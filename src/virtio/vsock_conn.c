@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "core/check.h"
+#include "trace/probe.h"
 
 #define TO(state) (1u << (state))
 
@@ -24,6 +25,8 @@ static const uint8_t allowed[VSOCK_STATES] = {
 static void conn_enter(struct vsock_conn *c, enum vsock_state next)
 {
 	CHECK(allowed[c->state] & TO(next));
+	PROBE(vsock_state, probe_string(c->v->dev.env->guest), c->node.key.host_port,
+		c->node.key.guest_port, c->state, next);
 	c->state = next;
 }
 
