@@ -55,13 +55,15 @@ class Cycles(daemon.Case):
             with wire.Client(self.daemon.path, daemon.PATIENCE) as client:
                 client.open_lifecycle("web").create(wire.builtin(cpus=0, wayland=0))
 
-        for i in range(WARM_UP):
-            self.assertRaises(wire.CallError, once)
         self.client.info()
-        before = self.usage()
-        for i in range(CYCLES):
+        fds = self.daemon.fds()
+        for _ in range(WARM_UP):
             self.assertRaises(wire.CallError, once)
-        self.until(lambda: len(self.daemon.fds()) <= len(before["fds"]))
+        self.until(lambda: self.daemon.fds() == fds)
+        before = self.usage()
+        for _ in range(CYCLES):
+            self.assertRaises(wire.CallError, once)
+        self.until(lambda: self.daemon.fds() == fds)
         self.compare(before, self.usage())
 
 

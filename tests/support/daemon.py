@@ -135,15 +135,19 @@ class Daemon:
             return int(re.search(rf"^{field}:\s+(\d+)", lines.read(), re.MULTILINE)[1])
 
     def fds(self):
-        return sorted(os.readlink(f"/proc/{self.pid}/fd/{fd}")
-                      for fd in os.listdir(f"/proc/{self.pid}/fd"))
+        found = []
+        for fd in os.listdir(f"/proc/{self.pid}/fd"):
+            with contextlib.suppress(FileNotFoundError):  # closed in this moment
+                found.append(os.readlink(f"/proc/{self.pid}/fd/{fd}"))
+        return sorted(found)
 
     def threads(self):
         """Their names, without those that come and go as needed: the reactors' helpers, and the
         kernel's own for a ring."""
         names = []
         for task in os.listdir(f"/proc/{self.pid}/task"):
-            with open(f"/proc/{self.pid}/task/{task}/comm", encoding="ascii") as comm:
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError), \
+                    open(f"/proc/{self.pid}/task/{task}/comm", encoding="ascii") as comm:
                 names.append(comm.read().strip())
         return sorted(name for name in names if not re.match("ringvisor-help|iou-wrk", name))
 
