@@ -203,6 +203,15 @@ static bool keep_rest(struct vsock_conn *c, const struct vsock_batch *b, uint32_
 	return true;
 }
 
+/* There is no memory for what the socket does not take. */
+static void output_lost(struct vsock_conn *c)
+{
+	if (c->state == VSOCK_CLOSED)
+		vsock_tx_drop(c);
+	else
+		vsock_conn_close(c, VSOCK_CLOSE_FORCED);
+}
+
 static void batch_sent(struct io_op *op, int res, uint32_t cqe_flags)
 {
 	struct vsock_batch *b = container_of(op, struct vsock_batch, op);
@@ -218,7 +227,7 @@ static void batch_sent(struct io_op *op, int res, uint32_t cqe_flags)
 		sent = b->bytes;
 	credit_forwarded(&c->credit, sent);
 	if (sent < b->bytes && !keep_rest(c, b, sent))
-		vsock_conn_close(c, VSOCK_CLOSE_FORCED);
+		output_lost(c);
 	batch_end(v, b);
 	if (c->filling)
 		batch_send(c);
@@ -242,7 +251,7 @@ enum vsock_taken vsock_tx_data(struct vsock_conn *c, const struct vq_chain *chai
 	}
 	if (c->kept.count) {
 		if (!keep(c, chain_out(chain), chain->out_count, VSOCK_HEADER_BYTES))
-			vsock_conn_close(c, VSOCK_CLOSE_FORCED);
+			output_lost(c);
 		return VSOCK_TAKEN_DONE;
 	}
 	batch_add(c->filling, chain);
