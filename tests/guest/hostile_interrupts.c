@@ -56,13 +56,15 @@ static bool line_start(struct hostile *h, struct line *line)
 	return true;
 }
 
-/* A chain there and back, for which the device should interrupt. */
-static bool round_with_irq(struct hostile *h)
+/*
+ * A chain there and back, for which the device should interrupt. It decides on that after it has
+ * shown the chain as used: the driver goes on asking until it has seen what came of it, then calls
+ * vring_irq_off.
+ */
+static bool round_asking(struct hostile *h)
 {
 	vring_irq_on(&h->queue->ring);
-	bool ok = hostile_round(h);
-	vring_irq_off(&h->queue->ring);
-	return ok;
+	return hostile_round(h);
 }
 
 static bool irq_comes(unsigned vector, uint64_t seen)
@@ -111,13 +113,14 @@ static bool masked_and_back(struct hostile *h,
 		return false;
 	for (unsigned i = 0; i < ROUNDS; i++) {
 		uint64_t seen = irq_count[line.vector];
-		if (!round_with_irq(h) || !irq_comes(line.vector, seen))
+		if (!round_asking(h) || !irq_comes(line.vector, seen))
 			return false;
 		mask(h, &line, true);
 		seen = irq_count[line.vector];
-		if (!round_with_irq(h) || !irq_stays_away(line.vector, seen) ||
-			!pending_is(h, &line, true))
+		if (!round_asking(h) || !pending_is(h, &line, true) ||
+			!irq_stays_away(line.vector, seen))
 			return false;
+		vring_irq_off(&h->queue->ring);
 		mask(h, &line, false);
 		if (!irq_comes(line.vector, seen) || !pending_is(h, &line, false))
 			return false;
@@ -147,8 +150,9 @@ static bool vector_moved(struct hostile *h, unsigned *outcome)
 		unsigned now = vector_get(i % 2), before = vector_get(1 - i % 2);
 		virtio_vector_set(&h->dev, line.entry, now);
 		uint64_t seen = irq_count[now], seen_before = irq_count[before];
-		if (!round_with_irq(h) || !irq_comes(now, seen))
+		if (!round_asking(h) || !irq_comes(now, seen))
 			return false;
+		vring_irq_off(&h->queue->ring);
 		if (irq_count[before] != seen_before)
 			return fail("an interrupt came by the vector before");
 	}
@@ -169,8 +173,9 @@ static bool line_interrupts(struct hostile *h, unsigned vector)
 {
 	for (unsigned i = 0; i < ROUNDS; i++) {
 		uint64_t seen = irq_count[vector];
-		if (!round_with_irq(h) || !irq_comes(vector, seen))
+		if (!round_asking(h) || !irq_comes(vector, seen))
 			return false;
+		vring_irq_off(&h->queue->ring);
 		uint8_t why = mmio_read8(h->dev.isr.address);
 		uint8_t again = mmio_read8(h->dev.isr.address);
 		if (why != ISR_QUEUE || again)
