@@ -1,0 +1,81 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Each of examples/bpftrace runs against a daemon with a busy guest and shows something."""
+import glob
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+RINGVISOR = os.environ.get("RINGVISOR", "ringvisor")
+RINGCTL = os.environ.get("RINGCTL", "ringctl")
+SCRIPTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "examples", "bpftrace")
+
+
+class BpftraceTest(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+        self.socket = os.path.join(self.folder.name, "s")
+        self.daemon = subprocess.Popen([RINGVISOR, "serve", "--socket", self.socket],
+                                       stderr=subprocess.DEVNULL)
+        self.addCleanup(self.kill_daemon)
+        deadline = time.monotonic() + 30
+        while not os.path.exists(self.socket):
+            self.assertIsNone(self.daemon.poll(), "the daemon does not start")
+            self.assertLess(time.monotonic(), deadline, "the daemon makes no socket")
+            time.sleep(0.01)
+
+    def kill_daemon(self):
+        self.daemon.kill()
+        self.daemon.wait()
+
+    def ctl(self, *arguments, given=b""):
+        subprocess.run([RINGCTL, "--socket", self.socket, *arguments], input=given, check=True,
+                       capture_output=True, timeout=60)
+
+    def run_script(self, path):
+        with open(path, encoding="utf-8") as script:
+            text = script.read()
+        # So that the load begins when all is attached.
+        tracer = subprocess.Popen(["bpftrace", "-p", str(self.daemon.pid), "-e",
+                                   text + '\nBEGIN { printf("attached\\n"); }'],
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                  env={**os.environ, "BPFTRACE_STRLEN": "64"})
+        said = ""
+        for line in tracer.stdout:
+            said += line
+            if line == "attached\n":
+                break
+        if tracer.poll() is None:
+            self.ctl("launch", "busy", "-d", "--memory", "32M", "--virtio-rng", "on")
+            self.ctl("attach", "busy", "--serial", given=b"rng 10000 irq\nhalt\n")
+            tracer.send_signal(signal.SIGINT)
+        out, err = tracer.communicate(timeout=60)
+        self.assertEqual(tracer.returncode, 0, said + out + err)
+        return out
+
+    def test_examples(self):
+        scripts = sorted(glob.glob(os.path.join(SCRIPTS, "*.bt")))
+        self.assertTrue(scripts)
+        for path in scripts:
+            with self.subTest(os.path.basename(path)):
+                out = self.run_script(path)
+                self.assertRegex(out, r"(?m)^@\w*\[.*\]:", out)
+
+
+if __name__ == "__main__":
+    if not shutil.which("bpftrace"):
+        print("skipped: bpftrace is not installed")
+        sys.exit(77)
+    if os.environ.get("PROBES") == "OFF":
+        print("skipped: built without probes")
+        sys.exit(77)
+    if os.geteuid() or not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        print("skipped: needs root and /dev/kvm")
+        sys.exit(77)
+    unittest.main()
