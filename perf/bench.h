@@ -14,10 +14,12 @@ extern const struct bench bench_console_out;
 extern const struct bench bench_density;
 extern const struct bench bench_exit;
 extern const struct bench bench_idle;
+extern const struct bench bench_inflate;
 extern const struct bench bench_kick_busy;
 extern const struct bench bench_kick_idle;
 extern const struct bench bench_ping;
 extern const struct bench bench_serve_start;
+extern const struct bench bench_unplug;
 extern const struct bench bench_wake;
 
 #endif

@@ -23,6 +23,8 @@ static const struct bench *const benches[] = {
 	&bench_console_echo,
 	&bench_console_out,
 	&bench_console_in,
+	&bench_inflate,
+	&bench_unplug,
 };
 
 static const struct bench *bench_find(const char *name)

@@ -43,6 +43,7 @@ static struct balloon {
 	uint32_t *pfns;
 	uint8_t *stats;
 	uint64_t stats_answered;
+	uint64_t inflate_ticks; /* of this command, until the host had the pages */
 } balloon;
 
 /* --- statistics --- */
@@ -182,8 +183,10 @@ static bool inflate_some(uint64_t pages, enum order order)
 	if (!base)
 		return fail("no run of %lu free pages", pages);
 	pages_fill(base, pages);
+	uint64_t start = rdtsc();
 	if (!pfns_tell(INFLATE, base, pages, order))
 		return false;
+	balloon.inflate_ticks += rdtsc() - start;
 	balloon.chunks[balloon.chunk_count++] = (struct chunk){base, pages};
 	balloon.held += pages;
 	return true;
@@ -298,9 +301,11 @@ bool cmd_balloon(const struct args *args)
 	}
 	if (!strcmp(args->words[1], "stop"))
 		return balloon_stop();
+	balloon.inflate_ticks = 0;
 	if (!balloon_start(&options) || !balloon_do(args->words[1], pages, order))
 		return false;
-	print("balloon held=%lu asked=%u answered=%lu\n", balloon.held,
-		mmio_read32(balloon.dev.config.address + CONFIG_NUM_PAGES), balloon.stats_answered);
+	print("balloon held=%lu asked=%u answered=%lu us=%lu\n", balloon.held,
+		mmio_read32(balloon.dev.config.address + CONFIG_NUM_PAGES), balloon.stats_answered,
+		clock_ns(balloon.inflate_ticks) / 1000);
 	return true;
 }

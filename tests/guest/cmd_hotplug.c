@@ -266,9 +266,11 @@ bool cmd_hotplug(const struct args *args)
 		return hotplug_stop();
 	if (!hotplug_start(&options))
 		return false;
+	uint64_t start = rdtsc();
 	bool ok = hotplug_do(args->words[1], numbers[0], numbers[1]);
-	print("hotplug base=0x%lx block=%lu blocks=%lu plugged=%lu requested=%lu\n", hotplug.base,
-		hotplug.block_bytes, hotplug.blocks, config_read(CONFIG_PLUGGED_SIZE),
-		config_read(CONFIG_REQUESTED_SIZE));
+	uint64_t us = clock_ns(rdtsc() - start) / 1000;
+	print("hotplug base=0x%lx block=%lu blocks=%lu plugged=%lu requested=%lu us=%lu\n",
+		hotplug.base, hotplug.block_bytes, hotplug.blocks, config_read(CONFIG_PLUGGED_SIZE),
+		config_read(CONFIG_REQUESTED_SIZE), us);
 	return ok;
 }
