@@ -80,6 +80,17 @@ static __always_inline void hist_end(const struct trace_key *key, u64 value)
 		hist_add(h, value);
 }
 
+/* A value that is no time between two probes. */
+static __always_inline void hist_value(const struct trace_key *key, u64 value)
+{
+	struct trace_hist *h = hist_get(key);
+
+	if (!h)
+		return;
+	__sync_fetch_and_add(&h->count, 1);
+	hist_add(h, value);
+}
+
 static __always_inline u32 thread_id(void)
 {
 	return (u32)bpf_get_current_pid_tgid();
@@ -246,6 +257,18 @@ int BPF_USDT(count_irq, void *guest, void *device, u32 queue, u64 vq)
 	return 0;
 }
 
+SEC("usdt")
+int BPF_USDT(count_pop, void *guest, void *device, u32 queue)
+{
+	struct trace_key key = {};
+	long in_flight = 0;
+
+	bpf_usdt_arg(ctx, 7, &in_flight);
+	if (queue_key(&key, TRACE_QUEUE_DEPTH, guest, device, queue))
+		hist_value(&key, (u32)in_flight);
+	return 0;
+}
+
 /* --- calls --- */
 
 SEC("usdt")
@@ -289,12 +312,8 @@ int BPF_USDT(count_turn_begin, u32 reactor)
 static __always_inline void reactor_add(u32 kind, u32 reactor, u64 value)
 {
 	struct trace_key key = {.kind = kind, .index = reactor};
-	struct trace_hist *h = hist_get(&key);
 
-	if (!h)
-		return;
-	__sync_fetch_and_add(&h->count, 1);
-	hist_add(h, value);
+	hist_value(&key, value);
 }
 
 SEC("usdt")
@@ -310,6 +329,13 @@ int BPF_USDT(count_turn_end, u32 reactor, u32 batch)
 	if (s->off_ns)
 		reactor_add(TRACE_OFF_CPU, reactor, s->off_ns);
 	bpf_map_delete_elem(&turns, &tid);
+	return 0;
+}
+
+SEC("usdt")
+int BPF_USDT(count_ring, u32 reactor, u32 batch, u32 in_flight)
+{
+	reactor_add(TRACE_RING_DEPTH, reactor, in_flight);
 	return 0;
 }
 

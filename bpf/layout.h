@@ -10,14 +10,16 @@
 /* --- histograms --- */
 
 enum trace_hist_kind {
-	TRACE_EXITS,     /* vcpu_exit → vcpu_entry; index = reason */
-	TRACE_KVM_EXITS, /* kvm:kvm_exit → kvm:kvm_entry; index = the processor's reason */
-	TRACE_KICK,      /* kick → first vq_push; what = device, index = queue */
-	TRACE_IRQ,       /* first vq_push → irq; what = device, index = queue */
-	TRACE_RPC,       /* rpc_begin → rpc_end; what = method */
-	TRACE_TURN,      /* turn_begin → turn_end; index = reactor */
-	TRACE_OFF_CPU,   /* of a turn, not running; index = reactor */
-	TRACE_BATCH,     /* completions a turn, no time; index = reactor */
+	TRACE_EXITS,       /* vcpu_exit → vcpu_entry; index = reason */
+	TRACE_KVM_EXITS,   /* kvm:kvm_exit → kvm:kvm_entry; index = the processor's reason */
+	TRACE_KICK,        /* kick → first vq_push; what = device, index = queue */
+	TRACE_IRQ,         /* first vq_push → irq; what = device, index = queue */
+	TRACE_RPC,         /* rpc_begin → rpc_end; what = method */
+	TRACE_TURN,        /* turn_begin → turn_end; index = reactor */
+	TRACE_OFF_CPU,     /* of a turn, not running; index = reactor */
+	TRACE_BATCH,       /* completions a turn, no time; index = reactor */
+	TRACE_QUEUE_DEPTH, /* chains that a device holds when it takes one, no time */
+	TRACE_RING_DEPTH,  /* operations in flight after a turn, no time; index = reactor */
 	TRACE_HIST_KINDS,
 };
 
@@ -35,7 +37,7 @@ struct trace_key {
 #define TRACE_SLOTS 168 /* up to 2^43 ns, over two hours; the last slot takes what is longer */
 
 struct trace_hist {
-	__u64 count; /* beginnings; for TURN and BATCH: ends */
+	__u64 count; /* beginnings; of turns and depths: values */
 	__u64 ended; /* those of them whose end was seen: the sum of the slots */
 	__u64 sum;
 	__u64 max;

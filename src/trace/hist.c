@@ -25,6 +25,8 @@ static const struct trace_program programs[] = {
 	{"end_kick", "vq_push", NULL, TRACE_KIND(TRACE_KICK)},
 	{"mark_push", "vq_push", NULL, TRACE_KIND(TRACE_IRQ)},
 	{"count_irq", "irq", NULL, TRACE_KIND(TRACE_IRQ)},
+	{"count_pop", "vq_pop", NULL, TRACE_KIND(TRACE_QUEUE_DEPTH)},
+	{"count_ring", "turn_end", NULL, TRACE_KIND(TRACE_RING_DEPTH)},
 	{"count_rpc_begin", "rpc_begin", NULL, TRACE_KIND(TRACE_RPC)},
 	{"count_rpc_end", "rpc_end", NULL, TRACE_KIND(TRACE_RPC)},
 	{"count_turn_begin", "turn_begin", NULL, KINDS_TURN},

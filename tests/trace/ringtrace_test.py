@@ -203,7 +203,7 @@ class RingtraceTest(unittest.TestCase):
         self.assertIn("kvm:kvm_userspace_exit fired", "".join(tracer.errors))
 
     def test_kicks_and_interrupts_equal_the_daemons_metrics(self):
-        tracer = self.trace("hist", "kick", "irq", "--json")
+        tracer = self.trace("hist", "kick", "irq", "depth", "turn", "--json")
         self.launch("lucky", "--virtio-rng", "on")
         self.tell("lucky", "rng 100000 irq", "rng 100000 poll packed", "hostile vector-moved rng")
         rows, metrics = self.settled(tracer, ["lucky"])
@@ -213,6 +213,9 @@ class RingtraceTest(unittest.TestCase):
         self.assertEqual(self.total(rows, "completion to interrupt", "lucky"),
                          metrics["lucky"]["irqs"])
         self.assertTrue(all(row["measured"] for row in rows), rows)
+        self.assertGreater(self.total(rows, "queue depth", "lucky"), 0)
+        self.assertGreater(self.total(rows, "ring depth", ""), 0)
+        self.assertGreater(self.total(rows, "turn: completions", ""), 0)
 
     def test_calls_are_counted(self):
         tracer = self.trace("hist", "rpc", "turn", "--json")
@@ -236,6 +239,22 @@ class RingtraceTest(unittest.TestCase):
                          {("guest_state", "tiny")})
         self.assertEqual([(event["from"], event["to"]) for event in events],
                          [(0, 1), (1, 2), (2, 3), (3, 4), (4, 0)])
+
+    def test_lost_events_are_counted(self):
+        # The tracer sleeps while the guest makes more events than its buffer has room for.
+        tracer = self.trace("events", "vcpu_exit", "--json")
+        tracer.process.send_signal(signal.SIGSTOP)
+        self.launch("fast")
+        self.tell("fast", "exits pio-write 30000 0x80")
+        before = self.metrics("fast")
+        tracer.process.send_signal(signal.SIGCONT)
+        self.assertEqual(tracer.end(), OK)
+        self.assertEqual((self.failed, self.metrics("fast")), ([], before))
+        *events, end = [json.loads(line) for line in tracer.output.splitlines()]
+        self.assertGreater(len(events), 1000)
+        self.assertGreater(end["lost"], 0)
+        self.assertEqual(len(events) + end["lost"], before["io"] + before.get("mmio", 0))
+        self.assertIn("events were lost", "".join(tracer.errors))
 
     def test_top(self):
         tracer = self.trace("top", "--interval", "0.2", "--duration", "1.5")

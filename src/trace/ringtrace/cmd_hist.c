@@ -13,6 +13,7 @@ static const struct {
 	{"exits", TRACE_KIND(TRACE_EXITS) | TRACE_KIND(TRACE_KVM_EXITS)},
 	{"kick", TRACE_KIND(TRACE_KICK)},
 	{"irq", TRACE_KIND(TRACE_IRQ)},
+	{"depth", TRACE_KIND(TRACE_QUEUE_DEPTH) | TRACE_KIND(TRACE_RING_DEPTH)},
 	{"rpc", TRACE_KIND(TRACE_RPC)},
 	{"turn", TRACE_KIND(TRACE_TURN) | TRACE_KIND(TRACE_OFF_CPU) | TRACE_KIND(TRACE_BATCH)},
 };
@@ -27,14 +28,14 @@ static bool parse_kinds(const struct ringtrace *t, uint32_t *kinds)
 			if (!strcmp(t->words[w], choices[i].name))
 				found = choices[i].kinds;
 		if (!found) {
-			complain(
-				"hist: \"%s\" is none of exits, kick, irq, rpc, turn", t->words[w]);
+			complain("hist: \"%s\" is none of exits, kick, irq, depth, rpc, turn",
+				t->words[w]);
 			return false;
 		}
 		*kinds |= found;
 	}
 	if (!*kinds)
-		complain("hist: of what? exits, kick, irq, rpc, turn, or several of them");
+		complain("hist: of what? exits, kick, irq, depth, rpc, turn, or several of them");
 	return *kinds;
 }
 

@@ -19,6 +19,8 @@ static const struct {
 	[TRACE_TURN] = {"turn of a reactor", true},
 	[TRACE_OFF_CPU] = {"turn: off the CPU", true},
 	[TRACE_BATCH] = {"turn: completions", false},
+	[TRACE_QUEUE_DEPTH] = {"queue depth", false},
+	[TRACE_RING_DEPTH] = {"ring depth", false},
 };
 
 const char *kind_title(unsigned int kind)
@@ -55,6 +57,7 @@ void label_row(char *to, size_t room, const struct trace_key *key)
 		break;
 	case TRACE_KICK:
 	case TRACE_IRQ:
+	case TRACE_QUEUE_DEPTH:
 		snprintf(to, room, "%s queue %u", key->what, key->index);
 		break;
 	case TRACE_RPC:
