@@ -81,6 +81,7 @@ EVENT(completion, TRACE_E_COMPLETION, 0, 4)
 EVENT(turn_begin, TRACE_E_TURN_BEGIN, 0, 2)
 EVENT(turn_end, TRACE_E_TURN_END, 0, 3)
 EVENT(guest_state, TRACE_E_GUEST_STATE, 1, 3)
+EVENT(vsock_state, TRACE_E_VSOCK_STATE, 1, 5)
 EVENT(rpc_begin, TRACE_E_RPC_BEGIN, -1, 4)
 EVENT(rpc_end, TRACE_E_RPC_END, -1, 4)
 

@@ -30,6 +30,7 @@ static const struct trace_program programs[] = {
 	PROBE(TRACE_E_TURN_BEGIN, "turn_begin"),
 	PROBE(TRACE_E_TURN_END, "turn_end"),
 	PROBE(TRACE_E_GUEST_STATE, "guest_state"),
+	PROBE(TRACE_E_VSOCK_STATE, "vsock_state"),
 	PROBE(TRACE_E_RPC_BEGIN, "rpc_begin"),
 	PROBE(TRACE_E_RPC_END, "rpc_end"),
 };
@@ -54,6 +55,8 @@ static const struct trace_event_shape shapes[TRACE_EVENT_TYPES] = {
 	[TRACE_E_TURN_BEGIN] = {"turn_begin", NULL, {"reactor", "ready"}, 0, 0},
 	[TRACE_E_TURN_END] = {"turn_end", NULL, {"reactor", "batch", "in_flight"}, 0, 0},
 	[TRACE_E_GUEST_STATE] = {"guest_state", NULL, {"from", "to"}, 0, 0},
+	[TRACE_E_VSOCK_STATE] = {"vsock_state", NULL, {"host_port", "guest_port", "from", "to"}, 0,
+		0},
 	[TRACE_E_RPC_BEGIN] = {"rpc_begin", "method", {"call", "object", "txid"}, BIT(0), 0},
 	[TRACE_E_RPC_END] = {"rpc_end", "method", {"call", "object", "txid"}, BIT(0), 0},
 };
