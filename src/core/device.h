@@ -39,6 +39,9 @@ struct device_class {
 	/* Some guest memory was unplugged: rings that were there are gone. Home reactor. NULL: it
 	 * keeps nothing of guest memory. */
 	void (*memory_changed)(struct device *dev);
+	/* Chains that the driver has given and not got back, all queues. Home reactor. NULL: no
+	 * queues. */
+	uint32_t (*queue_depth)(const struct device *dev);
 	/* Frees it. Nothing is in flight. Helper thread. */
 	void (*destroy)(struct device *dev);
 

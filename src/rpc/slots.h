@@ -95,6 +95,7 @@ struct guest_snapshot {
 	uint64_t serial_kept_bytes;
 	uint64_t console_blocked_ns;               /* its output waits for a reader */
 	uint32_t mailbox_depth;                    /* exits posted and not handled, all vCPUs */
+	uint32_t queue_depth;                      /* chains in flight, all virtqueues */
 	const char *devices[SNAPSHOT_DEVICES_MAX]; /* class names, constants */
 	unsigned int device_count;
 	enum guest_error stop_error;

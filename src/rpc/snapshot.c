@@ -25,6 +25,8 @@ static void take_device(struct guest_snapshot *to, const struct device *dev)
 {
 	if (to->device_count < SNAPSHOT_DEVICES_MAX)
 		to->devices[to->device_count++] = dev->class->name;
+	if (dev->class->queue_depth)
+		to->queue_depth += dev->class->queue_depth(dev);
 	if (dev->class->console)
 		to->console_blocked_ns = dev->class->console->blocked_ns(dev);
 }

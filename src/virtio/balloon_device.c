@@ -90,6 +90,7 @@ const struct device_class balloon_device_class = {
 	.attach = virtio_function_attach,
 	.stop = virtio_function_stop,
 	.memory_changed = virtio_function_memory_changed,
+	.queue_depth = virtio_function_queue_depth,
 	.destroy = balloon_destroy,
 	.balloon = &controller,
 };

@@ -121,6 +121,7 @@ const struct device_class console_class = {
 	.attach = virtio_function_attach,
 	.stop = console_stop,
 	.memory_changed = virtio_function_memory_changed,
+	.queue_depth = virtio_function_queue_depth,
 	.destroy = console_destroy,
 	.console = &controller,
 };

@@ -50,3 +50,14 @@ void virtio_function_memory_changed(struct device *dev)
 {
 	virtio_memory_changed(virtio_function_of(dev)->pci.dev);
 }
+
+uint32_t virtio_function_queue_depth(const struct device *dev)
+{
+	const struct virtio_function *f = container_of(dev, const struct virtio_function, base);
+	const struct virtio_device *v = f->pci.dev;
+	uint32_t sum = 0;
+
+	for (unsigned int i = 0; i < v->queue_count; i++)
+		sum += v->queues[i].vq.in_flight;
+	return sum;
+}

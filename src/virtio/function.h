@@ -31,6 +31,8 @@ void virtio_function_attach(struct device *dev);
 void virtio_function_stop(struct device *dev);
 /* For device_class.memory_changed. */
 void virtio_function_memory_changed(struct device *dev);
+/* For device_class.queue_depth: chains popped and not pushed, all queues. */
+uint32_t virtio_function_queue_depth(const struct device *dev);
 
 static inline struct virtio_function *virtio_function_of(struct device *dev)
 {

@@ -62,5 +62,6 @@ const struct device_class rng_class = {
 	.attach = virtio_function_attach,
 	.stop = virtio_function_stop,
 	.memory_changed = virtio_function_memory_changed,
+	.queue_depth = virtio_function_queue_depth,
 	.destroy = rng_destroy,
 };

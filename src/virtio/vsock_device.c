@@ -166,6 +166,7 @@ const struct device_class vsock_class = {
 	.attach = vsock_attach,
 	.stop = vsock_stop,
 	.memory_changed = virtio_function_memory_changed,
+	.queue_depth = virtio_function_queue_depth,
 	.destroy = vsock_destroy,
 	.vsock = &controller,
 };

@@ -237,9 +237,23 @@ class Metrics(daemon.Case):
                     self.guest_error("CONTROLLER_FORCED_HALT", self.client.wait, run)
                 families = self.families()
                 for name in ("reactor_ring_depth", "guest_exits", "guest_kicks", "guest_irqs",
-                             "guest_queue_depth", "guest_serial_dropped_bytes",
-                             "guest_resident_memory_bytes", "guest_memory_bytes"):
+                             "guest_queue_depth", "guest_mailbox_depth",
+                             "guest_serial_dropped_bytes", "guest_resident_memory_bytes",
+                             "guest_memory_bytes"):
                     self.assertIn("ringvisor_" + name, families)
+
+    def test_queue_depth(self):
+        """A console that waits for input holds the driver's buffers."""
+        _, _, guest = self.running("web-1", virtio_console=True)
+        shell = self.shell(guest)
+
+        def depth():
+            return self.families()["ringvisor_guest_queue_depth"].value(guest="web-1")
+
+        self.assertEqual(depth(), 0)
+        guest.console().close()
+        shell.send("console echo")
+        self.until(lambda: depth() > 0)
 
     def test_values(self):
         _, _, guest = self.running("web-1", cpus=2)
