@@ -74,8 +74,8 @@ int trace_check_daemon(pid_t pid, struct diag *d)
 		return diag_fail(d, -ESRCH, "there is no process %d", pid);
 	if (errno == EACCES || errno == EPERM)
 		return diag_fail(d, -EACCES,
-			"the program of process %d cannot be read: it is another user's, and this "
-			"process lacks CAP_SYS_PTRACE",
+			"the program of process %d may not be read: of another user's process "
+			"that takes CAP_SYS_PTRACE",
 			pid);
 	return diag_errno(d, -errno, "%s", path);
 }
