@@ -12,8 +12,8 @@
 #include "core/gmem.h"
 #include "core/io_op.h"
 
-#define DISCARD_OPS 16 /* in flight at once; the kernel takes those of one file one by one anyway  \
-			*/
+/* In flight at once; the kernel takes those of one file one by one anyway. */
+#define DISCARD_OPS 16
 
 struct discard;
 
