@@ -2,6 +2,7 @@
 /* The lifecycle on real KVM with the embedded guest: every state × call, every end. */
 #include <criterion/criterion.h>
 #include <dirent.h>
+#include <stdio.h>
 #include <errno.h>
 #include <sched.h>
 #include <string.h>
@@ -483,6 +484,20 @@ Test(guest, stop_while_its_cpus_start)
  * --------------------------------------------------------------------------------------------------
  */
 
+/* Mappings of guests' memory and of virtual CPUs. */
+static unsigned int guest_mappings(void)
+{
+	FILE *f = fopen("/proc/self/maps", "re");
+	unsigned int n = 0;
+	char line[512];
+
+	cr_assert(f);
+	while (fgets(line, sizeof(line), f))
+		n += strstr(line, "memfd:ringvisor") || strstr(line, "kvm-vcpu");
+	fclose(f);
+	return n;
+}
+
 static unsigned int entries(const char *path)
 {
 	DIR *dir = opendir(path);
@@ -510,6 +525,7 @@ static void cycles(struct rig *r)
 		cr_assert_eq(entries("/proc/self/fd"), fds);
 		/* Helper threads come as they are needed, to a maximum of four. */
 		cr_assert_leq(entries("/proc/self/task"), threads + 4);
+		cr_assert_eq(guest_mappings(), 0);
 		rig_finish(r);
 		return;
 	}
@@ -546,6 +562,7 @@ static void failures(struct rig *r)
 		cr_assert_eq(ERR(0), GUEST_KERNEL_LOAD_FAILURE, "%s", DETAIL(0));
 	if (r->at++ == FAILURES) {
 		cr_assert_eq(entries("/proc/self/fd"), fds);
+		cr_assert_eq(guest_mappings(), 0);
 		rig_finish(r);
 		return;
 	}
