@@ -75,39 +75,28 @@ static void guest_get_stream(struct call *call)
 			"the daemon is out of memory for this call");
 }
 
-/* The devices' calls belong here, one case each, when their devices come: a call that crosses to
- * the guest's home (as slot_serial does), finds the device with machine_find, and either sends a
- * descriptor back or opens call->child with a link to the device's controller. */
 static void guest_handle(struct call *call)
 {
-	static const struct {
-		uint16_t method;
-		const char *device, *option;
-	} absent[] = {
-		{METHOD_GUEST_GET_VSOCK, "vsock", "virtio_vsock"},
-	};
 	const struct guest_link *l = call->object->held;
 
-	if (call->msg.message->method == METHOD_GUEST_GET_SERIAL ||
-		call->msg.message->method == METHOD_GUEST_GET_CONSOLE) {
+	switch (call->msg.message->method) {
+	case METHOD_GUEST_GET_SERIAL:
+	case METHOD_GUEST_GET_CONSOLE:
 		guest_get_stream(call);
 		return;
-	}
-	if (call->msg.message->method == METHOD_GUEST_GET_BALLOON) {
+	case METHOD_GUEST_GET_BALLOON:
 		balloon_object_open(call);
 		return;
-	}
-	if (call->msg.message->method == METHOD_GUEST_GET_MEM) {
+	case METHOD_GUEST_GET_MEM:
 		mem_object_open(call);
 		return;
+	case METHOD_GUEST_GET_VSOCK:
+		call_fail(call, DOMAIN_GUEST_ERROR, GUEST_DEVICE_NOT_PRESENT,
+			"guest %s has no vsock endpoint on this channel; with virtio_vsock on, its "
+			"vsock_uds_path serves connections",
+			l->slot->name);
+		return;
 	}
-	for (unsigned int i = 0; i < ARRAY_SIZE(absent); i++)
-		if (absent[i].method == call->msg.message->method) {
-			call_fail(call, DOMAIN_GUEST_ERROR, GUEST_DEVICE_NOT_PRESENT,
-				"guest %s has no %s device: its config did not ask for %s",
-				l->slot->name, absent[i].device, absent[i].option);
-			return;
-		}
 	CHECK(!"a method of Guest that the table has and this file has not");
 }
 
