@@ -110,7 +110,8 @@ void guest_main(const struct pvh_start_info *start_info)
 	acpi_init(boot_info.rsdp); /* before the allocator: the tables may lie in plain RAM */
 	memory_init();
 	apic_init();
-	ioapic_route_isa(UART_IRQ, irq_alloc());
+	boot_info.uart_vector = irq_alloc();
+	ioapic_route_isa(UART_IRQ, boot_info.uart_vector);
 	irq_enable();
 	smp_start();
 	print("%u CPUs, %lu MiB RAM; try `help`\n", smp_online(), boot_ram_size() / MIB);

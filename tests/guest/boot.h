@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the loader told us (PVH start info), copied out of memory that may be overwritten later. */
+/* What the loader told us (PVH start info), copied out of memory that may be overwritten later, and
+ * what guest_main chose. */
 #ifndef GUEST_BOOT_H
 #define GUEST_BOOT_H
 
@@ -17,6 +18,7 @@ struct memory_range {
 struct boot_info {
 	char command_line[2048];
 	uint64_t rsdp; /* 0 when the loader gave none */
+	unsigned uart_vector;
 	uint32_t range_count;
 	struct memory_range ranges[MEMORY_MAP_MAX];
 };

@@ -3,6 +3,7 @@
 #include "clock.h"
 #include "commands.h"
 #include "console.h"
+#include "latency.h"
 #include "lib.h"
 #include "page.h"
 #include "pattern.h"
@@ -140,29 +141,6 @@ static bool pingpong(struct work *work)
 	return ok;
 }
 
-static void ticks_sort(uint64_t *ticks, uint64_t count)
-{
-	for (uint64_t gap = count / 2; gap; gap = gap == 2 ? 1 : gap * 5 / 11)
-		for (uint64_t i = gap; i < count; i++) {
-			uint64_t value = ticks[i], at = i;
-			for (; at >= gap && ticks[at - gap] > value; at -= gap)
-				ticks[at] = ticks[at - gap];
-			ticks[at] = value;
-		}
-}
-
-static void latency_print(const struct work *work, uint64_t *ticks, uint64_t rounds)
-{
-	uint64_t sum = 0;
-	for (uint64_t i = 0; i < rounds; i++)
-		sum += ticks[i];
-	ticks_sort(ticks, rounds);
-	result_print(work, "n", rounds, "size", work->numbers[1]);
-	print(" min_ns=%lu p50_ns=%lu p99_ns=%lu max_ns=%lu mean_ns=%lu\n", clock_ns(ticks[0]),
-		clock_ns(ticks[rounds / 2]), clock_ns(ticks[rounds * 99 / 100]),
-		clock_ns(ticks[rounds - 1]), clock_ns(sum / rounds));
-}
-
 static bool ping_rounds(struct work *work, uint64_t *ticks, uint8_t *answer)
 {
 	uint64_t rounds = work->numbers[0], size = work->numbers[1];
@@ -178,7 +156,8 @@ static bool ping_rounds(struct work *work, uint64_t *ticks, uint8_t *answer)
 		if (!console_drain(&work->console))
 			return false;
 	}
-	latency_print(work, ticks, rounds);
+	result_print(work, "n", rounds, "size", size);
+	latency_print(ticks, rounds);
 	return true;
 }
 

@@ -49,6 +49,12 @@ const struct command commands[] = {
 			 "[OPTION]...",
 		.summary = "drive virtio-mem, in blocks; options as of rng",
 		.run = cmd_hotplug},
+	{.name = "vsock",
+		.usage = "connect PORT TEXT|listen PORT [TEXT]|stat|ping PORT SIZE COUNT|"
+			 "send PORT BYTES SIZE [STREAMS]|storm PORT COUNT [PARALLEL]|"
+			 "start [buf=BYTES] [spin=US] [OPTION]...|stop|reset",
+		.summary = "stream sockets to the host; ports 7, 9, 19 listen while a key is waited for",
+		.run = cmd_vsock},
 	{.name = "hostile",
 		.usage = "list|all|CASE [rng|console] [OPTION]...",
 		.summary = "do what a driver must not do, and see what the device makes of it",

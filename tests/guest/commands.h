@@ -22,6 +22,7 @@ bool cmd_rng(const struct args *args);
 bool cmd_balloon(const struct args *args);
 bool cmd_console(const struct args *args);
 bool cmd_hotplug(const struct args *args);
+bool cmd_vsock(const struct args *args);
 bool cmd_hostile(const struct args *args);
 
 #endif

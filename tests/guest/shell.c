@@ -2,8 +2,11 @@
 /* Line editing, cutting lines into words, and the verdict of each command. */
 #include "shell.h"
 
+#include "boot.h"
 #include "lib.h"
+#include "trap.h"
 #include "uart.h"
+#include "vsock.h"
 
 #define LINE_SIZE 512
 
@@ -86,13 +89,34 @@ static void shell_execute(const char *line)
 		print("VERDICT %s failed: %s\n", args.words[0], reason);
 }
 
+/*
+ * The next byte; meanwhile the vsock services are served, and without work for them the CPU halts.
+ * While they are busy the UART is looked at only if it has raised its interrupt: looking is an
+ * exit.
+ */
+static int byte_read(void)
+{
+	static uint64_t uart_seen = UINT64_MAX;
+	for (;;) {
+		uint64_t seen = irq_any, uart_now = irq_count[boot_info.uart_vector];
+		if (uart_now != uart_seen) {
+			int byte = uart_poll();
+			if (byte >= 0)
+				return byte;
+			uart_seen = uart_now; /* none left of what that interrupt was for */
+		}
+		if (!vsock_serve())
+			cpu_wait(&irq_any, seen);
+	}
+}
+
 /* Echoes what is typed, as it comes; backspace takes back a byte. The line ends with CR or LF. */
 static void line_read(char *line, size_t size)
 {
 	static bool after_cr;
 	size_t len = 0;
 	for (;;) {
-		int byte = uart_read();
+		int byte = byte_read();
 		bool is_crlf = byte == '\n' && after_cr;
 		after_cr = byte == '\r';
 		if (is_crlf)

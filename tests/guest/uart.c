@@ -5,7 +5,6 @@
  */
 #include "uart.h"
 
-#include "trap.h"
 #include "x86.h"
 
 enum {
@@ -69,15 +68,4 @@ int uart_poll(void)
 	if (!(inb(UART_PORT + REG_LSR) & LSR_RECEIVED))
 		return -1;
 	return inb(UART_PORT + REG_DATA);
-}
-
-int uart_read(void)
-{
-	for (;;) {
-		uint64_t seen = irq_any;
-		int byte = uart_poll();
-		if (byte >= 0)
-			return byte;
-		cpu_wait(&irq_any, seen);
-	}
 }

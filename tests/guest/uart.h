@@ -18,7 +18,4 @@ void uart_write(const char *data, size_t len);
 /* A received byte, or -1 when there is none. */
 int uart_poll(void);
 
-/* A received byte; the CPU is halted while there is none. Needs interrupts. */
-int uart_read(void);
-
 #endif

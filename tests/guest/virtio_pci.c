@@ -47,7 +47,7 @@ const char *virtio_type_name(uint16_t type)
 		[VIRTIO_RNG] = "rng",
 		[5] = "balloon",
 		[8] = "scsi",
-		[19] = "vsock",
+		[VIRTIO_VSOCK] = "vsock",
 		[24] = "mem",
 	};
 	return type < ARRAY_SIZE(names) && names[type] ? names[type] : "other";

@@ -22,6 +22,7 @@
 #define VIRTIO_CONSOLE 3
 #define VIRTIO_RNG     4
 #define VIRTIO_BALLOON 5
+#define VIRTIO_VSOCK   19
 #define VIRTIO_MEM     24
 
 enum {

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Measurements of vsock by commands, against a peer on the host. Each prints one line. */
+#ifndef GUEST_VSOCK_BENCH_H
+#define GUEST_VSOCK_BENCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Rounds there and back of `size` bytes over one connection; the peer echoes. */
+bool vsock_ping(uint32_t port, uint64_t size, uint64_t count);
+
+/*
+ * `streams` connections that each send `bytes` bytes of the pattern in packets of at most `size`,
+ * and then end. Timed until the peer, having read everything, has closed the last.
+ */
+bool vsock_send_all(uint32_t port, uint64_t bytes, uint32_t size, unsigned streams);
+
+/* `count` connections, `parallel` at a time, opened and closed again without data. */
+bool vsock_storm(uint32_t port, uint64_t count, unsigned parallel);
+
+#endif
