@@ -59,6 +59,20 @@ class Manager(daemon.Case):
         self.launch()
         self.assertEqual(self.status("web"), "RUNNING")
 
+    def test_launch_whose_run_fails(self):
+        self.become_nobody()
+        self.launch("first")  # makes the thread that Create needs
+        with self.without_threads():
+            error = self.manager_error("START_FAILURE", self.launch)
+        self.assertRegex(error.detail, "^VCPU_START_FAILURE: .*vCPU 0")
+        self.assertEqual(self.client.epitaph(self.client.next_id), INTERNAL)
+        info = self.client.get_info("web")
+        self.assertEqual((info["guest_status"], info["stop_error"]), (5, 11))
+        self.assertIn("vCPU 0", info["detected_problems"][0])
+        self.assertEqual(self.status("first"), "RUNNING")
+        self.launch()
+        self.assertEqual(self.status("web"), "RUNNING")
+
     def test_a_launched_guest_outlives_its_client(self):
         other = self.daemon.client()
         self.launch(client=other)

@@ -80,17 +80,53 @@ class Socket(daemon.Case):
             self.assertIn(status, (1, 2))
             self.assertIn(word, said)
 
-    def test_default_path(self):
-        with tempfile.TemporaryDirectory() as folder:
-            if os.geteuid() == 0:
-                self.skipTest("root's default is a path that all tests would share")
-            path = os.path.join(folder, "ringvisor.sock")
-            process = subprocess.Popen([daemon.program(), "serve"],
-                                       env={**os.environ, "XDG_RUNTIME_DIR": folder})
-            while not os.path.exists(path) and process.poll() is None:
-                pass
+    def check_path(self, path, command, **environment):
+        """The command serves at that path, and takes the socket along when it ends."""
+        ready = self.daemon.notify.getsockname()
+        process = subprocess.Popen(command, env={**os.environ, "NOTIFY_SOCKET": ready,
+                                                 **environment})
+        try:
+            self.daemon.process, ours = process, self.daemon.process
+            self.daemon.wait_ready()
+            self.daemon.process = ours
+            path = path.format(pid=process.pid)
+            self.assertTrue(stat.S_ISSOCK(os.stat(path).st_mode))
+            self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o600)
+            folder = os.open(os.path.dirname(path), os.O_RDONLY)
+            client = wire.Client(path, daemon.PATIENCE)
+            self.assertEqual(client.info()["guests"], 0)
+            client.close()
             process.terminate()
             self.assertEqual(process.wait(daemon.PATIENCE), 0)
+            self.assertEqual([f for f in os.listdir(folder) if f.endswith(".sock")], [])
+            os.close(folder)
+        finally:
+            process.kill()
+            process.wait()
+
+    def test_default_path(self):
+        command = [daemon.program(), "serve"]
+        if os.geteuid() == 0:
+            command = daemon.as_nobody(*command)
+        with tempfile.TemporaryDirectory() as folder:
+            self.check_path(os.path.join(folder, "ringvisor.sock"), command,
+                            XDG_RUNTIME_DIR=folder)
+            status, said = self.serve_without("XDG_RUNTIME_DIR", command)
+        self.assertEqual(status, 1)
+        self.assertIn("--socket PATH", said)
+
+    def test_default_path_of_root(self):
+        if os.geteuid():
+            self.skipTest("only root can make a /run of its own")
+        hide = "mount -t tmpfs none /run && exec \"$0\" serve"
+        self.check_path("/proc/{pid}/root/run/ringvisor.sock",
+                        ["unshare", "-m", "sh", "-c", hide, daemon.program()])
+
+    def serve_without(self, variable, command):
+        environment = {name: value for name, value in os.environ.items() if name != variable}
+        done = subprocess.run(command, stderr=subprocess.PIPE, timeout=daemon.PATIENCE,
+                              check=False, text=True, env=environment)
+        return done.returncode, done.stderr
 
     def connect_as(self, path, uid):
         """What a process of that user reads after it connected: b"" if it is closed at once."""

@@ -41,8 +41,20 @@ def sanitized():
     return any(f"/{kind}/" in program() for kind in ("asan", "tsan"))
 
 
+NOBODY = 65534
+
+
+def as_nobody(*command):
+    """The command as a user that is not root; for root, who may hand on the use of /dev/kvm."""
+    allowed = "+dac_override"
+    return ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups",
+            f"--inh-caps={allowed}", f"--ambient-caps={allowed}", *command]
+
+
 class Daemon:
-    def __init__(self, *args, env=None, **popen):
+    """`command` stands before the arguments: the program, or another that becomes it."""
+
+    def __init__(self, *args, env=None, command=None, **popen):
         self.folder = tempfile.TemporaryDirectory(prefix="rv")
         self.path = os.path.join(self.folder.name, "sock")
         self.errors = open(os.path.join(self.folder.name, "stderr"), "w+", encoding="utf-8")
@@ -52,8 +64,10 @@ class Daemon:
         self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.notify.bind(ready)
         try:
+            os.chmod(ready, 0o777)
             self.process = subprocess.Popen(
-                [program(), "serve", "--socket", self.path, *args], stderr=self.errors,
+                [*(command or [program()]), "serve", "--socket", self.path, *args],
+                stderr=self.errors,
                 env={**os.environ, "NOTIFY_SOCKET": ready, **(env or {})}, **popen)
             self.wait_ready()
         except BaseException:
@@ -196,9 +210,35 @@ class Case(unittest.TestCase):
 
     def setUp(self):
         self.daemon = Daemon(*self.ARGUMENTS)
-        self.addCleanup(self.daemon.end)
+        self.addCleanup(lambda: self.daemon.end())  # the daemon of then
         self.addCleanup(self.report)
         self.client = self.daemon.client()
+
+    def become_nobody(self):
+        """Another daemon, which is not root's unless this test is not either."""
+        if os.geteuid() == 0:
+            self.daemon.stop()
+            self.daemon.end()
+            self.daemon = Daemon(*self.ARGUMENTS, command=as_nobody(program()))
+            self.client = self.daemon.client()
+
+    @contextlib.contextmanager
+    def without_threads(self):
+        """Within it the daemon can start no thread. Call become_nobody first: no limit of
+        processes holds for root."""
+        def limit(value):
+            command = ["prlimit", f"--pid={self.daemon.pid}", f"--nproc={value}:"]
+            if os.geteuid() == 0:  # which may lack the capability for another's process
+                command = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups",
+                           *command]
+            subprocess.run(command, check=True)
+
+        old = resource.getrlimit(resource.RLIMIT_NPROC)[0]  # which the daemon has inherited
+        limit(0)
+        try:
+            yield
+        finally:
+            limit("unlimited" if old == resource.RLIM_INFINITY else old)
 
     def report(self):
         """What a daemon said that ended badly belongs to the failure."""
