@@ -47,7 +47,7 @@ static unsigned int vcpu_fetch(struct vcpu *v, uint64_t rip, uint8_t *bytes)
 	return n;
 }
 
-void vcpu_fail(struct vcpu *v, const char *what)
+static void vcpu_fail_at(struct vcpu *v, const char *reason, const char *what)
 {
 	uint8_t bytes[VCPU_BYTES_SHOWN];
 	char hex[VCPU_BYTES_SHOWN * 3 + 1] = "";
@@ -60,8 +60,17 @@ void vcpu_fail(struct vcpu *v, const char *what)
 		snprintf(hex + i * 3, 4, " %02x", bytes[i]);
 	v->end = VCPU_FAILED;
 	diag_fail(&v->diag, -EIO, "vCPU %u: %s: %s at RIP 0x%llx, instruction bytes%s", v->id,
-		vcpu_exit_name(v->run->exit_reason), what, (unsigned long long)regs.rip,
-		n ? hex : " unreadable");
+		reason, what, (unsigned long long)regs.rip, n ? hex : " unreadable");
+}
+
+/* By the reason's name; by its number if this program is older than that. */
+static void vcpu_fail(struct vcpu *v, const char *what)
+{
+	const char *name = vcpu_exit_name(v->run->exit_reason);
+	char number[32];
+
+	snprintf(number, sizeof(number), "exit reason %u", v->run->exit_reason);
+	vcpu_fail_at(v, strcmp(name, "KVM_EXIT_?") ? name : number, what);
 }
 
 /* --- exits
@@ -156,6 +165,17 @@ static bool exit_shutdown(struct vcpu *v)
 	return false;
 }
 
+static bool exit_system_event(struct vcpu *v)
+{
+	char what[32];
+
+	if (v->run->system_event.type == KVM_SYSTEM_EVENT_RESET)
+		return exit_shutdown(v);
+	snprintf(what, sizeof(what), "system event %u", v->run->system_event.type);
+	vcpu_fail(v, what);
+	return false;
+}
+
 static bool exit_internal_error(struct vcpu *v)
 {
 	static const char *const names[] = {
@@ -165,10 +185,12 @@ static bool exit_internal_error(struct vcpu *v)
 		[KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON] = "unexpected exit of the processor",
 	};
 	uint32_t sub = v->run->internal.suberror;
+	char what[64];
 
 	if (sub == KVM_INTERNAL_ERROR_EMULATION && vcpu_complete(v))
 		return true;
-	vcpu_fail(v, sub < ARRAY_SIZE(names) && names[sub] ? names[sub] : "unknown internal error");
+	snprintf(what, sizeof(what), "internal error %u", sub);
+	vcpu_fail(v, sub < ARRAY_SIZE(names) && names[sub] ? names[sub] : what);
 	return false;
 }
 
@@ -207,7 +229,7 @@ static const struct {
 	[KVM_EXIT_TPR_ACCESS] = {"KVM_EXIT_TPR_ACCESS", exit_again},
 	[KVM_EXIT_NMI] = {"KVM_EXIT_NMI", exit_again},
 	[KVM_EXIT_INTERNAL_ERROR] = {"KVM_EXIT_INTERNAL_ERROR", exit_internal_error},
-	[KVM_EXIT_SYSTEM_EVENT] = {"KVM_EXIT_SYSTEM_EVENT", exit_shutdown},
+	[KVM_EXIT_SYSTEM_EVENT] = {"KVM_EXIT_SYSTEM_EVENT", exit_system_event},
 	[KVM_EXIT_IOAPIC_EOI] = {"KVM_EXIT_IOAPIC_EOI", exit_again},
 	[KVM_EXIT_HYPERV] = {"KVM_EXIT_HYPERV", exit_unexpected},
 	[KVM_EXIT_X86_RDMSR] = {"KVM_EXIT_X86_RDMSR", exit_msr},
@@ -246,6 +268,15 @@ static unsigned int exit_is_write(const struct kvm_run *run)
 	return run->exit_reason == KVM_EXIT_MMIO && run->mmio.is_write;
 }
 
+bool vcpu_take_exit(struct vcpu *v)
+{
+	uint32_t reason = v->run->exit_reason;
+
+	if (reason < ARRAY_SIZE(exits) && exits[reason].handle)
+		return exits[reason].handle(v);
+	return exit_unexpected(v);
+}
+
 bool vcpu_run_once(struct vcpu *v)
 {
 	uint32_t reason;
@@ -254,8 +285,8 @@ bool vcpu_run_once(struct vcpu *v)
 	if (ioctl(v->fd, KVM_RUN, 0) < 0) {
 		if (errno == EINTR || errno == EAGAIN)
 			return true;
-		v->run->exit_reason = KVM_EXIT_UNKNOWN;
-		vcpu_fail(v, strerrordesc_np(errno));
+		v->run->exit_reason = KVM_EXIT_UNKNOWN; /* an earlier one's is still there */
+		vcpu_fail_at(v, "KVM_RUN", strerrordesc_np(errno));
 		return false;
 	}
 	reason = v->run->exit_reason;
@@ -263,7 +294,5 @@ bool vcpu_run_once(struct vcpu *v)
 	count(&v->stats.exits[reason < VCPU_EXIT_REASONS ? reason : VCPU_EXIT_REASONS - 1]);
 	PROBE(vcpu_exit, probe_string(v->guest), v->id, reason, exit_address(v->run),
 		exit_size_bytes(v->run), exit_is_write(v->run));
-	if (reason < ARRAY_SIZE(exits) && exits[reason].handle)
-		return exits[reason].handle(v);
-	return exit_unexpected(v);
+	return vcpu_take_exit(v);
 }
