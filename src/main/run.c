@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -84,11 +85,34 @@ static void run_button(void *ctx)
 
 static void run_resize_console(struct run *r);
 
+/* Stops the process as SIGTSTP would if it were not read from a descriptor, vCPUs and all. */
+static void run_stop_process(void)
+{
+	sigset_t set, old;
+
+	terminal_suspend();
+	sigemptyset(&set);
+	sigaddset(&set, SIGTSTP);
+	raise(SIGTSTP);
+	pthread_sigmask(SIG_UNBLOCK, &set, &old);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	terminal_resume(); /* where no shell looks after this process, it was not stopped at all */
+}
+
 static void run_take_signal(struct run *r, int signal)
 {
-	if (signal == SIGWINCH) {
+	switch (signal) {
+	case SIGWINCH:
 		run_resize_console(r);
 		return;
+	case SIGTSTP:
+		run_stop_process();
+		return;
+	case SIGCONT: /* also behind a SIGSTOP, during which the shell may have changed it */
+		terminal_resume();
+		return;
+	default:
+		break;
 	}
 	if (!r->signal)
 		r->signal = signal;
@@ -119,6 +143,8 @@ static int run_catch_signals(struct run *r, struct diag *d)
 	sigaddset(&set, SIGHUP);
 	sigaddset(&set, SIGQUIT);
 	sigaddset(&set, SIGWINCH);
+	sigaddset(&set, SIGTSTP);
+	sigaddset(&set, SIGCONT);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	fd = signalfd(-1, &set, SFD_CLOEXEC);

@@ -14,8 +14,8 @@
 
 #include "core/check.h"
 
-/* Process-wide, since a terminal is: what to put back, and whether to. */
-static struct termios saved;
+/* Process-wide, since a terminal is: what to put back, and whether to; and what it is meanwhile. */
+static struct termios saved, ours;
 static volatile int raw;
 
 void terminal_restore(void)
@@ -23,6 +23,18 @@ void terminal_restore(void)
 	if (raw)
 		tcsetattr(STDIN_FILENO, TCSANOW, &saved);
 	raw = 0;
+}
+
+void terminal_suspend(void)
+{
+	if (raw)
+		tcsetattr(STDIN_FILENO, TCSANOW, &saved);
+}
+
+void terminal_resume(void)
+{
+	if (raw)
+		tcsetattr(STDIN_FILENO, TCSANOW, &ours);
 }
 
 static void restore_and_die(int sig)
@@ -42,16 +54,14 @@ static void restore_at_abort(void)
 
 static int terminal_make_raw(void)
 {
-	struct termios t;
-
 	if (tcgetattr(STDIN_FILENO, &saved) < 0)
 		return -errno;
-	t = saved;
-	cfmakeraw(&t);
+	ours = saved;
+	cfmakeraw(&ours);
 	raw = 1;
 	atexit(terminal_restore);
 	restore_at_abort();
-	return tcsetattr(STDIN_FILENO, TCSANOW, &t) < 0 ? -errno : 0;
+	return tcsetattr(STDIN_FILENO, TCSANOW, &ours) < 0 ? -errno : 0;
 }
 
 /* Copies what was typed, without escapes; true if the person wants to leave. */

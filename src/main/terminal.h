@@ -36,4 +36,9 @@ void terminal_stop(struct terminal *t);
  * terminal_start; also runs at exit. */
 void terminal_restore(void);
 
+/* terminal_suspend, terminal_resume: the same for the time that the process is stopped, and raw
+ * again. Reactor's thread; harmless without terminal_start and behind terminal_restore. */
+void terminal_suspend(void);
+void terminal_resume(void);
+
 #endif

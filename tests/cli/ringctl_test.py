@@ -368,6 +368,21 @@ class GuestTest(RingctlTest):
             self.assertEqual(term.wait(), OK)
             self.assertEqual(term.settings(), term.before)
 
+    def test_top_is_stopped(self):
+        self.launch("web-1")
+        with terminal.Terminal(self.command("top", "-i", "0.1"), job=True) as term:
+            term.expect(b"web-1")
+            self.assertNotEqual(term.settings(), term.before)
+            term.stop()
+            self.assertEqual(term.settings(), term.before)
+            term.send_signal(signal.SIGCONT)
+            term.output = b""
+            term.expect(b"web-1")
+            self.assertNotEqual(term.settings(), term.before)
+            term.type(b"q")
+            self.assertEqual(term.wait(), OK)
+            self.assertEqual(term.settings(), term.before)
+
     def test_metrics(self):
         out, _ = self.run_ctl("metrics")
         self.assertEqual(out, "# TYPE ringvisor_guests gauge\nringvisor_guests 1\n# EOF\n")
@@ -462,6 +477,37 @@ class AttachTest(RingctlTest):
                 term.send_signal(number)
                 self.assertEqual(term.wait(), -number)
                 self.assertEqual(term.settings(), term.before)
+
+    def test_a_stop_gives_the_terminal_back_for_a_while(self):
+        self.launch("web")
+        with terminal.Terminal(self.command("attach", "web"), job=True) as term:
+            term.expect(b"fake guest")
+            for number in signal.SIGTSTP, signal.SIGTSTP, signal.SIGSTOP:
+                self.assertTrue(term.is_raw())
+                term.stop(number)
+                if number == signal.SIGSTOP:  # nothing can be done then but by the shell
+                    term.set(term.before)
+                self.assertEqual(term.settings(), term.before)
+                term.send_signal(signal.SIGCONT)
+                term.wait_raw()
+            term.stop()
+            term.send_signal(signal.SIGTERM)
+            term.send_signal(signal.SIGCONT)
+            self.assertEqual(term.wait(), -signal.SIGTERM)
+            self.assertEqual(term.settings(), term.before)
+
+    def test_a_stop_without_a_shell(self):
+        """Nobody could continue such a process: the kernel does not stop it."""
+        self.launch("web")
+        with terminal.Terminal(self.command("attach", "web")) as term:
+            term.expect(b"fake guest")
+            term.send_signal(signal.SIGTSTP)
+            term.type(b"still here\r")
+            term.expect(b"<still here\r>")
+            term.wait_raw()
+            term.type(b"\x01x")
+            self.assertEqual(term.wait(), OK)
+            self.assertEqual(term.settings(), term.before)
 
     def test_hang_up(self):
         self.launch("web")

@@ -274,8 +274,10 @@ class Terminal(unittest.TestCase):
         os.close(self.slave)
 
     def start(self, *args):
+        # A process group of its own in our session: a job that can be stopped, as of a shell.
         self.process = subprocess.Popen([RINGVISOR, "run", "--builtin", *args], stdin=self.slave,
-                                        stdout=self.slave, stderr=self.slave)
+                                        stdout=self.slave, stderr=self.slave,
+                                        preexec_fn=os.setpgrp)
         self.expect(b"> ")
 
     def expect(self, what):
@@ -327,6 +329,33 @@ class Terminal(unittest.TestCase):
     def test_restored_after_sigterm(self):
         self.start()
         self.process.send_signal(signal.SIGTERM)
+        self.ended(128 + signal.SIGTERM)
+
+    def stop(self, number):
+        self.process.send_signal(number)
+        state = os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)
+        self.assertEqual(state.si_status, number)
+
+    def go_on(self):
+        self.process.send_signal(signal.SIGCONT)
+        end = time.monotonic() + DEADLINE
+        while termios.tcgetattr(self.slave)[3] & termios.ICANON:
+            self.assertLess(time.monotonic(), end, "the terminal does not become raw")
+            time.sleep(0.01)
+
+    def test_a_stop_gives_the_terminal_back_for_a_while(self):
+        self.start()
+        for number in signal.SIGTSTP, signal.SIGTSTP, signal.SIGSTOP:
+            self.stop(number)
+            if number == signal.SIGSTOP:  # nothing can be done then but by the shell
+                termios.tcsetattr(self.slave, termios.TCSANOW, self.before)
+            self.assertEqual(termios.tcgetattr(self.slave), self.before)
+            self.go_on()
+            os.write(self.master, b"echo going on\r")
+            self.expect(b"VERDICT echo ok")
+        self.stop(signal.SIGTSTP)
+        self.process.send_signal(signal.SIGTERM)
+        self.process.send_signal(signal.SIGCONT)
         self.ended(128 + signal.SIGTERM)
 
     def test_restored_after_an_abort(self):

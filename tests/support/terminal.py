@@ -12,9 +12,12 @@ import time
 
 
 class Terminal:
-    """with Terminal([program, …]) as t: t.expect(b"…"), t.type(b"…"), t.settings(), t.wait()"""
+    """with Terminal([program, …]) as t: t.expect(b"…"), t.type(b"…"), t.settings(), t.wait()
 
-    def __init__(self, command, env=None):
+    With `job` the program is one that a shell could stop: in the test's session, where it does not
+    own the terminal; else it leads a session of its own on it."""
+
+    def __init__(self, command, env=None, job=False):
         self.master, self.slave = pty.openpty()
         self.output = b""
         self.before = self.settings()
@@ -22,7 +25,7 @@ class Terminal:
         environment.pop("NO_COLOR", None)
         self.process = subprocess.Popen(
             command, stdin=self.slave, stdout=self.slave, stderr=self.slave, env=environment,
-            preexec_fn=self._become_leader)
+            preexec_fn=os.setpgrp if job else self._become_leader)
 
     def _become_leader(self):
         os.setsid()
@@ -65,11 +68,29 @@ class Terminal:
     def settings(self):
         return termios.tcgetattr(self.slave)
 
+    def set(self, settings):
+        termios.tcsetattr(self.slave, termios.TCSANOW, settings)
+
     def is_raw(self):
         return not self.settings()[3] & (termios.ICANON | termios.ECHO)
 
     def send_signal(self, number):
         self.process.send_signal(number)
+
+    def stop(self, number=signal.SIGTSTP):
+        """Sends it and waits until the program is stopped."""
+        self.send_signal(number)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        state = os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WNOHANG)
+        if not state or state.si_status != number:
+            raise AssertionError(f"the program was not stopped by signal {number}: {state}")
+
+    def wait_raw(self, timeout=10):
+        deadline = time.monotonic() + timeout
+        while not self.is_raw():
+            if time.monotonic() > deadline:
+                raise AssertionError("the terminal does not become raw")
+            self.read(0.01)
 
     def wait(self, timeout=10):
         """The exit status; negative if a signal ended it."""

@@ -8,7 +8,8 @@
 
 /* tty_make_raw: if standard input is a terminal, makes it raw and arranges that it is restored at
  * exit and on SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGABRT and SIGPIPE, which then end the process as
- * they always do. False if it is none. */
+ * they always do. While SIGTSTP stops the process the terminal is as it was, and raw again when the
+ * process goes on. False if it is none. */
 bool tty_make_raw(void);
 
 /* tty_make_cbreak: the same, but output and the keys' signals stay as they are; only single keys
