@@ -11,14 +11,16 @@
 #include "core/list.h"
 
 struct device;
+struct stream_loss;
 
 struct console_controller {
 	/* Another handle on the console's one stream: a SOCK_STREAM descriptor, close-on-exec,
 	 * owned by the caller; -errno with text. */
 	int (*client)(struct device *dev, struct diag *d);
 	/* Uses these descriptors instead of clients (ownership passes; either may be -1), for a
-	 * terminal or a file. Once, and before any client. */
-	void (*open_files)(struct device *dev, int in, int out);
+	 * terminal or a file. Once, and before any client. `loss`: what was not written, complete
+	 * when the VMM is gone; NULL: nobody asks. */
+	void (*open_files)(struct device *dev, int in, int out, struct stream_loss *loss);
 	/* The size of the window that shows it; 0 × 0: unknown. */
 	void (*resize)(struct device *dev, uint16_t cols, uint16_t rows);
 	/* For how long output has waited for a reader to take it; 0: it has not. */

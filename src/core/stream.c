@@ -34,6 +34,7 @@ static void stream_written(struct io_op *op, int res, uint32_t flags)
 	} else if (!old && res != -EINTR && res != -EAGAIN && res != -ECANCELED) {
 		/* Nobody will ever read: what comes from now on is dropped and counted. */
 		s->out_broken = true;
+		stream_end_broken(&s->end, res);
 		s->dropped_bytes += kept_bytes(s);
 		s->kept_tail = s->kept_head;
 	}
@@ -170,10 +171,10 @@ int stream_client(struct stream *s, struct diag *d)
 	return fd;
 }
 
-void stream_open_files(struct stream *s, int in, int out)
+void stream_open_files(struct stream *s, int in, int out, struct stream_loss *loss)
 {
 	s->linger = true;
-	stream_end_open_files(&s->end, s->home, in, out);
+	stream_end_open_files(&s->end, s->home, in, out, loss);
 	stream_flush(s);
 	stream_read(s);
 }
@@ -244,7 +245,7 @@ static void stream_finish_close(struct stream *s)
 	reactor_timer_stop(s->home, &s->retry_timer);
 	reactor_timer_stop(s->home, &s->linger_timer);
 	stream_last_words(s);
-	stream_end_close(&s->end, s->home);
+	stream_end_close(&s->end, s->home, s->dropped_bytes);
 	free(s->kept);
 	s->kept = NULL;
 	s->linger_timer.fire = stream_closed_msg;

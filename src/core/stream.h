@@ -54,8 +54,9 @@ void stream_init(struct stream *s, struct reactor *home,
 int stream_client(struct stream *s, struct diag *d);
 
 /* stream_open_files: uses these descriptors instead (ownership passes; in may be -1), for a
- * terminal or a file. Output is waited for briefly at the end. */
-void stream_open_files(struct stream *s, int in, int out);
+ * terminal or a file. Output is waited for briefly at the end. `loss`: see stream_end_open_files.
+ */
+void stream_open_files(struct stream *s, int in, int out, struct stream_loss *loss);
 
 /* stream_write: takes the device's output; what does not fit is dropped, the oldest is kept, and
  * counted. */

@@ -85,17 +85,27 @@ bool stream_end_let_go(struct reactor *r, struct io_file *old)
 	return was;
 }
 
-void stream_end_open_files(struct stream_end *e, struct reactor *r, int in, int out)
+void stream_end_open_files(
+	struct stream_end *e, struct reactor *r, int in, int out, struct stream_loss *loss)
 {
 	CHECK(!stream_end_is_open(e));
+	e->loss = loss;
 	if (in >= 0)
 		io_file_open(r, &e->in, in);
 	if (out >= 0)
 		io_file_open(r, &e->out, out);
 }
 
-void stream_end_close(struct stream_end *e, struct reactor *r)
+void stream_end_broken(struct stream_end *e, int err)
 {
+	if (e->loss && !e->loss->error)
+		e->loss->error = -err;
+}
+
+void stream_end_close(struct stream_end *e, struct reactor *r, uint64_t dropped_bytes)
+{
+	if (e->loss)
+		e->loss->bytes = dropped_bytes;
 	io_file_close(r, &e->old_in);
 	io_file_close(r, &e->old_out);
 	io_file_close(r, &e->in);

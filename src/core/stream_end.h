@@ -13,9 +13,17 @@
 #include "core/io_op.h"
 #include "core/reactor.h"
 
+/* What of the output did not get into a file, for whoever opened it; complete when the stream is
+ * closed. */
+struct stream_loss {
+	int error; /* errno of the write that failed; 0: none has */
+	uint64_t bytes;
+};
+
 struct stream_end {
-	struct io_file in, out; /* IO_FILE_NONE until opened */
-	int client_end;         /* the clients' end; -1: none, or files */
+	struct io_file in, out;   /* IO_FILE_NONE until opened */
+	int client_end;           /* the clients' end; -1: none, or files */
+	struct stream_loss *loss; /* NULL: nobody wants to know */
 	/* Of a pair that a client has shut down for all: until the operations on it have ended. */
 	struct io_file old_in, old_out;
 	struct msghdr msg; /* of the write in flight */
@@ -40,11 +48,15 @@ bool stream_end_is_renewed(const struct stream_end *e);
 bool stream_end_let_go(struct reactor *r, struct io_file *old);
 
 /* stream_end_open_files: uses these descriptors instead (ownership passes; either may be -1). Not
- * open yet. */
-void stream_end_open_files(struct stream_end *e, struct reactor *r, int in, int out);
+ * open yet. `loss` outlives the stream, or is NULL. */
+void stream_end_open_files(
+	struct stream_end *e, struct reactor *r, int in, int out, struct stream_loss *loss);
+/* stream_end_broken: a write came back with -errno, and nothing more will be written. */
+void stream_end_broken(struct stream_end *e, int err);
 
-/* stream_end_close: closes all. Nothing is in flight. Safe on STREAM_END_NONE. */
-void stream_end_close(struct stream_end *e, struct reactor *r);
+/* stream_end_close: closes all. Nothing is in flight. Safe on STREAM_END_NONE. `dropped_bytes`: of
+ * the output, in all. */
+void stream_end_close(struct stream_end *e, struct reactor *r, uint64_t dropped_bytes);
 
 /* stream_end_write, stream_end_writev: to `out`, as io_write and io_writev, one at a time; a peer
  * that has shut the socket down is -EPIPE and no signal. */

@@ -31,6 +31,8 @@ struct run {
 	struct signalfd_siginfo signal_info;
 	int signal; /* that ended the guest; 0: none */
 
+	struct stream_loss serial_loss, console_loss;
+
 	bool quitting, stop_pending, over;
 	int status;
 };
@@ -216,7 +218,7 @@ static int run_open_serial(struct run *r, struct diag *d)
 	int in, out, err = run_open(r, "--serial", r->options.serial, &in, &out, d);
 
 	if (!err && out >= 0)
-		stream_open_files(&r->guest->machine->serial, in, out);
+		stream_open_files(&r->guest->machine->serial, in, out, &r->serial_loss);
 	return err;
 }
 
@@ -239,9 +241,23 @@ static int run_open_console(struct run *r, struct diag *d)
 	if (err || out < 0)
 		return err;
 	CHECK(dev); /* choose_terminal has asked for one */
-	dev->class->console->open_files(dev, in, out);
+	dev->class->console->open_files(dev, in, out, &r->console_loss);
 	run_resize_console(r);
 	return 0;
+}
+
+/* A log that is not whole is a failure, whatever the guest did. A reader who had enough is none,
+ * nor is a standard output that was closed from the start. */
+static void run_report_loss(
+	struct run *r, const char *option, const char *where, const struct stream_loss *loss)
+{
+	if (!loss->error || loss->error == EPIPE || loss->error == EBADF)
+		return;
+	complain("%s: %s: %s; %llu bytes of output were lost", option,
+		strcmp(where, "stdio") ? where : "standard output", strerrordesc_np(loss->error),
+		(unsigned long long)loss->bytes);
+	if (r->status == EXIT_OK)
+		r->status = EXIT_FAILED;
 }
 
 static void run_created(struct guest_call *call, enum guest_error err, const char *detail)
@@ -301,6 +317,8 @@ static int run_guest(struct run *r, struct diag *d)
 		reactor_post(r->reactor, &r->begin);
 		reactor_run(r->reactor);
 	}
+	run_report_loss(r, "--serial", r->options.serial, &r->serial_loss);
+	run_report_loss(r, "--console", r->options.console, &r->console_loss);
 	guest_free(r->guest);
 	reactor_destroy(r->reactor);
 	if (r->signals.fd >= 0)

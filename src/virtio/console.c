@@ -130,11 +130,12 @@ static enum virtio_serve serve_tx(struct console *c, struct virtio_queue *q)
 	return VIRTIO_SERVE_BLOCKED;
 }
 
-static void tx_broken(struct console *c)
+static void tx_broken(struct console *c, int err)
 {
 	struct virtio_queue *q = queue_of(c, CONSOLE_TX);
 
 	c->out_broken = true;
+	stream_end_broken(&c->end, err);
 	c->dropped_bytes += kept_bytes(c) + batch_drop(&c->tx.batch);
 	kept_forget(c);
 	virtio_queue_flush(q);
@@ -177,7 +178,7 @@ static void tx_done(struct io_op *op, int res, uint32_t cqe_flags)
 	if (res > 0)
 		tx_moved(c, (uint32_t)res);
 	else if (!old && !is_passing(res))
-		tx_broken(c);
+		tx_broken(c, res);
 	resets_go_on(c, CONSOLE_TX);
 	if (res == -EAGAIN && !c->giving_up) {
 		reactor_timer_start(home(c), &c->retry_timer, RETRY_NS);
@@ -356,10 +357,10 @@ int console_client(struct console *c, struct diag *d)
 	return fd;
 }
 
-void console_open_files(struct console *c, int in, int out)
+void console_open_files(struct console *c, int in, int out, struct stream_loss *loss)
 {
 	c->linger = true;
-	stream_end_open_files(&c->end, home(c), in, out);
+	stream_end_open_files(&c->end, home(c), in, out, loss);
 	stream_opened(c);
 }
 
@@ -424,7 +425,7 @@ void console_close(struct console *c)
 	c->dropped_bytes += kept_bytes(c);
 	kept_forget(c);
 	reactor_timer_stop(home(c), &c->retry_timer);
-	stream_end_close(&c->end, home(c));
+	stream_end_close(&c->end, home(c), c->dropped_bytes);
 }
 
 int console_init(struct console *c, struct virtio_env *env, struct diag *d)

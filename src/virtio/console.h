@@ -61,7 +61,7 @@ void console_finish(struct console *c);
 /* console_client, console_open_files, console_resize, console_blocked_ns: see console_controller.
  */
 int console_client(struct console *c, struct diag *d);
-void console_open_files(struct console *c, int in, int out);
+void console_open_files(struct console *c, int in, int out, struct stream_loss *loss);
 void console_resize(struct console *c, uint16_t cols, uint16_t rows);
 uint64_t console_blocked_ns(const struct console *c);
 

@@ -89,9 +89,9 @@ static int controller_client(struct device *dev, struct diag *d)
 	return console_client(&device_of(dev)->console, d);
 }
 
-static void controller_open_files(struct device *dev, int in, int out)
+static void controller_open_files(struct device *dev, int in, int out, struct stream_loss *loss)
 {
-	console_open_files(&device_of(dev)->console, in, out);
+	console_open_files(&device_of(dev)->console, in, out, loss);
 }
 
 static void controller_resize(struct device *dev, uint16_t cols, uint16_t rows)

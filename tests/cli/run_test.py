@@ -4,6 +4,7 @@
 
 import os
 import pty
+import re
 import select
 import shutil
 import signal
@@ -193,6 +194,31 @@ class Guest(unittest.TestCase):
                 self.assertIn("into the file", f.read())
         result = run("--builtin", "--serial", "none", "--cmdline", "run=echo unheard;halt")
         self.assertEqual((result.returncode, result.stdout), (0, ""), result.stderr)
+
+    def test_output_that_cannot_be_written(self):
+        """Once, when it is known how much: the option, the file, the error, the bytes."""
+        commands = "run=" + "echo into the void;" * 20
+        lost = r"ringvisor: --{}: {}: No space left on device; (\d+) bytes of output were lost"
+        result = run("--builtin", "--serial", "/dev/full", "--cmdline", commands + "halt")
+        self.assertEqual((result.returncode, result.stdout), (1, ""))
+        said = re.fullmatch(lost.format("serial", "/dev/full") + "\n", result.stderr)
+        self.assertGreater(int(said[1]), 20 * len("into the void"))
+        with open("/dev/full", "w", encoding="ascii") as full:
+            result = subprocess.run([RINGVISOR, "run", "--builtin", "--cmdline", "run=halt"],
+                                    stdin=subprocess.DEVNULL, stdout=full, text=True, check=False,
+                                    stderr=subprocess.PIPE, timeout=DEADLINE)
+        self.assertEqual(result.returncode, 1)
+        self.assertRegex(result.stderr, lost.format("serial", "standard output"))
+        result = run("--builtin", "--console", "/dev/full", "--serial", "none",
+                     "--cmdline", "run=console send 70000;halt")
+        self.assertEqual(result.returncode, 1)
+        said = re.fullmatch(lost.format("console", "/dev/full") + "\n", result.stderr)
+        self.assertEqual(int(said[1]), 70000)
+        # The guest's own failure comes first.
+        result = run("--builtin", "--serial", "/dev/full", "--cmdline", "run=crash")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("VCPU_RUNTIME_FAILURE", result.stderr.splitlines()[0])
+        self.assertRegex(result.stderr.splitlines()[1], lost.format("serial", "/dev/full"))
 
     def test_failure_and_reboot(self):
         result = run("--builtin", "--cmdline", "run=crash")

@@ -529,7 +529,7 @@ Test(console, files_take_the_place_of_clients)
 	cr_assert_eq(pipe(out), 0);
 	cr_assert_eq(pipe(in), 0);
 	start(0);
-	console_open_files(&console, in[0], out[1]);
+	console_open_files(&console, in[0], out[1], NULL);
 	cr_assert_eq(console_client(&console, &d), -EBUSY);
 	send_text(0, "to a file");
 	cr_assert_str_eq(read_text(out[0]), "to a file");

@@ -225,13 +225,15 @@ Test(stream, input_is_offered_again_when_the_device_is_ready)
 
 /* --- files that somebody made non-blocking --- */
 
+static struct stream_loss loss;
+
 /* An empty pipe as the output, nothing as the input; returns the end to read. */
 static int open_pipe(void)
 {
 	int fds[2];
 
 	cr_assert_eq(pipe2(fds, O_CLOEXEC), 0);
-	stream_open_files(&stream, -1, fds[1]);
+	stream_open_files(&stream, -1, fds[1], &loss);
 	return fds[0];
 }
 
@@ -258,13 +260,43 @@ Test(stream, a_file_that_would_block_is_tried_again_after_a_while)
 	cr_assert_eq(stream.dropped_bytes, 0);
 }
 
+Test(stream, what_a_file_did_not_take_is_told_to_who_opened_it)
+{
+	int fd = open_pipe();
+
+	output("whole");
+	fake_io_fail_next(reactor, stream.end.out.fd, -ENOSPC);
+	output("lost");
+	output("as well");
+	expect(fd, "whole");
+	start_close();
+	fake_io_advance_ns(reactor, SECOND_NS);
+	cr_assert_eq(closed_count, 1);
+	cr_assert_eq(loss.error, ENOSPC);
+	cr_assert_eq(loss.bytes, strlen("lost") + strlen("as well"));
+	close(fd);
+}
+
+Test(stream, a_file_that_took_all_has_no_loss)
+{
+	int fd = open_pipe();
+
+	output("whole");
+	expect(fd, "whole");
+	start_close();
+	fake_io_advance_ns(reactor, SECOND_NS);
+	cr_assert_eq(loss.error, 0);
+	cr_assert_eq(loss.bytes, 0);
+	close(fd);
+}
+
 Test(stream, input_that_would_block_is_tried_again_after_a_while)
 {
 	int fds[2];
 
 	cr_assert_eq(pipe2(fds, O_CLOEXEC), 0);
 	fake_io_fail_next(reactor, fds[0], -EAGAIN);
-	stream_open_files(&stream, fds[0], -1);
+	stream_open_files(&stream, fds[0], -1, NULL);
 	cr_assert_eq(write(fds[1], "in", 2), 2);
 	fake_io_run(reactor);
 	cr_assert_eq(taken_len, 0);
