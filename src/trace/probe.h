@@ -25,6 +25,15 @@
 	X(turn_end)                                                                                \
 	X(guest_state)                                                                             \
 	X(vsock_state)                                                                             \
+	X(vsock_connect)                                                                           \
+	X(vsock_accept)                                                                            \
+	X(vsock_close)                                                                             \
+	X(vsock_stall)                                                                             \
+	X(vsock_data)                                                                              \
+	X(console_write)                                                                           \
+	X(console_written)                                                                         \
+	X(balloon_change)                                                                          \
+	X(mem_change)                                                                              \
 	X(rpc_begin)                                                                               \
 	X(rpc_end)
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/check.h"
+#include "trace/probe.h"
 
 #define CONFIG_NUM_PAGES 0
 #define CONFIG_ACTUAL    4
@@ -27,6 +28,12 @@ static uint32_t config_get(const struct balloon *b, unsigned int offset)
 	return le32toh(value);
 }
 
+static void probe_change(const struct balloon *b)
+{
+	PROBE(balloon_change, probe_string(b->dev.env->guest), config_get(b, CONFIG_NUM_PAGES),
+		config_get(b, CONFIG_ACTUAL));
+}
+
 static void config_put(struct balloon *b, unsigned int offset, uint32_t value)
 {
 	value = htole32(value);
@@ -42,6 +49,7 @@ static void balloon_config_write(
 	for (unsigned int i = 0; i < size_bytes; i++)
 		if (offset + i >= CONFIG_ACTUAL)
 			b->config[offset + i] = (uint8_t)(value >> 8 * i);
+	probe_change(b);
 }
 
 void balloon_size(const struct balloon *b, uint32_t *current_pages, uint32_t *requested_pages)
@@ -53,6 +61,7 @@ void balloon_size(const struct balloon *b, uint32_t *current_pages, uint32_t *re
 void balloon_request(struct balloon *b, uint32_t pages)
 {
 	config_put(b, CONFIG_NUM_PAGES, pages < b->pages_max ? pages : b->pages_max);
+	probe_change(b);
 	virtio_config_changed(&b->dev);
 }
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/check.h"
+#include "trace/probe.h"
 
 enum { CONFIG_COLS = 0, CONFIG_ROWS = 2, CONFIG_MAX_PORTS = 4, CONFIG_EMERG = 8 };
 
@@ -79,6 +80,7 @@ static void write_kept(struct console *c)
 		return;
 	c->writing_kept = true;
 	c->write_start_ns = reactor_now_ns(home(c));
+	PROBE(console_write, probe_string(c->dev.env->guest), c, 1);
 	stream_end_write(&c->end, home(c), &c->tx.op, c->kept + c->kept_start, kept_bytes(c));
 }
 
@@ -126,6 +128,7 @@ static enum virtio_serve serve_tx(struct console *c, struct virtio_queue *q)
 	}
 	c->writing_kept = false;
 	c->write_start_ns = reactor_now_ns(home(c));
+	PROBE(console_write, probe_string(c->dev.env->guest), c, 0);
 	stream_end_writev(&c->end, home(c), &c->tx.op, batch_iov(b), b->iov_count);
 	return VIRTIO_SERVE_BLOCKED;
 }
@@ -175,6 +178,7 @@ static void tx_done(struct io_op *op, int res, uint32_t cqe_flags)
 	bool old = stream_end_let_go(home(c), &c->end.old_out);
 
 	(void)cqe_flags;
+	PROBE(console_written, probe_string(c->dev.env->guest), c, res);
 	if (res > 0)
 		tx_moved(c, (uint32_t)res);
 	else if (!old && !is_passing(res))

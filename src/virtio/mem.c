@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "core/check.h"
+#include "trace/probe.h"
 
 /* Offsets in the configuration space, §5.15.4. */
 enum {
@@ -40,9 +41,16 @@ static void config_put(struct mem *m, unsigned int offset, uint64_t value)
 	memcpy(m->config + offset, &value, sizeof(value));
 }
 
+static void probe_change(const struct mem *m)
+{
+	PROBE(mem_change, probe_string(m->dev.env->guest), m->size.requested_size,
+		m->size.plugged_size);
+}
+
 static void plugged_set(struct mem *m, uint64_t plugged_size)
 {
 	m->size.plugged_size = plugged_size;
+	probe_change(m);
 	config_put(m, CONFIG_PLUGGED_SIZE, plugged_size);
 }
 
@@ -56,6 +64,7 @@ int mem_request(struct mem *m, uint64_t requested_size, struct diag *d)
 			requested_size, m->size.block_size, m->size.region_size);
 	m->size.requested_size = requested_size;
 	config_put(m, CONFIG_REQUESTED_SIZE, requested_size);
+	probe_change(m);
 	virtio_config_changed(&m->dev);
 	return 0;
 }

@@ -97,6 +97,8 @@ void vsock_conn_read_check(struct vsock_conn *c)
 	if (c->state != VSOCK_CONNECTED || c->in_ended || !c->readable || c->recv)
 		return;
 	if (credit_free(&c->credit)) {
+		if (c->credit_asked)
+			VSOCK_PROBE(vsock_stall, c, 0);
 		c->credit_asked = false;
 		vsock_rx_data(c);
 		return;
@@ -105,6 +107,7 @@ void vsock_conn_read_check(struct vsock_conn *c)
 		vsock_conn_in_ended(c, false);
 	} else if (!c->credit_asked) {
 		c->credit_asked = true;
+		VSOCK_PROBE(vsock_stall, c, 1);
 		vsock_rx_control(c, VSOCK_PENDING(VSOCK_OP_CREDIT_REQUEST));
 	}
 }
@@ -247,6 +250,7 @@ void vsock_conn_fail(struct vsock_conn *c, enum vsock_close how, int err)
 	 * client has not read yet. */
 	bool lingers = c->state == VSOCK_DRAINING && how == VSOCK_CLOSE_CLEAN;
 
+	VSOCK_PROBE(vsock_close, c, how);
 	conn_enter(c, VSOCK_CLOSED);
 	leave_table(c, how == VSOCK_CLOSE_FORCED || how == VSOCK_CLOSE_QUIET);
 	reactor_timer_stop(r, &c->timer);

@@ -12,6 +12,7 @@
 #ifndef VIRTIO_VSOCK_CONN_H
 #define VIRTIO_VSOCK_CONN_H
 
+#include "trace/probe.h"
 #include "virtio/vsock.h"
 #include "virtio/vsock_credit.h"
 #include "virtio/vsock_kept.h"
@@ -119,6 +120,11 @@ static inline struct reactor *vsock_home(const struct vsock *v)
 {
 	return v->dev.env->reactor;
 }
+
+/* VSOCK_PROBE: a probe of a connection, whose arguments all begin alike. */
+#define VSOCK_PROBE(name, c, ...)                                                                  \
+	PROBE(name, probe_string((c)->v->dev.env->guest), (c)->node.key.host_port,                 \
+		(c)->node.key.guest_port, c, ##__VA_ARGS__)
 
 /* --- vsock_conn.c --- */
 

@@ -72,6 +72,7 @@ bool vsock_request(struct vsock *v, const struct vsock_header *h, const struct v
 	c = vsock_conn_create(v, key, VSOCK_ACCEPTING);
 	if (!c)
 		return false;
+	VSOCK_PROBE(vsock_accept, c);
 	credit_peer(&c->credit, h->buf_alloc, h->fwd_cnt);
 	if (!acceptor) {
 		vsock_conn_close(c, VSOCK_CLOSE_FORCED);
@@ -132,6 +133,7 @@ int vsock_connect_over(struct vsock *v, uint32_t guest_port, struct vsock_connec
 	c->connect = connect;
 	c->given_fd = fd;
 	connect->conn = c;
+	VSOCK_PROBE(vsock_connect, c);
 	reactor_timer_start(vsock_home(v), &c->timer, VSOCK_ANSWER_NS);
 	vsock_rx_control(c, VSOCK_PENDING(VSOCK_OP_REQUEST));
 	return 0;

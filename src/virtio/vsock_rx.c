@@ -246,6 +246,7 @@ static unsigned int recv_deliver(struct vsock_conn *c, struct vsock_recv *rv, ui
 {
 	unsigned int n = 0;
 
+	VSOCK_PROBE(vsock_data, c, 1, len_bytes, &rx_queue(c->v)->vq);
 	c->v->figures.bytes_to_guest += len_bytes;
 	while (len_bytes) {
 		struct vsock_rx_chain *rc = rv->chain[n++];

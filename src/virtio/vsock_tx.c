@@ -134,6 +134,7 @@ static void kept_sent(struct io_op *op, int res, uint32_t cqe_flags)
 	if (c->out_broken) {
 		kept_drop(&c->kept);
 	} else if (res >= 0) {
+		VSOCK_PROBE(vsock_data, c, 0, res, &tx_queue(c->v)->vq);
 		kept_take(&c->kept, (uint32_t)res);
 		credit_forwarded(&c->credit, (uint32_t)res);
 	} else if (res == -EAGAIN) {
@@ -225,6 +226,7 @@ static void batch_sent(struct io_op *op, int res, uint32_t cqe_flags)
 		vsock_tx_broken(c);
 	if (c->out_broken)
 		sent = b->bytes;
+	VSOCK_PROBE(vsock_data, c, 0, res, &tx_queue(v)->vq);
 	credit_forwarded(&c->credit, sent);
 	if (sent < b->bytes && !keep_rest(c, b, sent))
 		output_lost(c);
