@@ -408,6 +408,12 @@ void guest_unbind(struct guest_watch *w)
 	list_del(&w->link);
 }
 
+void guest_watch(struct guest *g, struct guest_watch *w)
+{
+	CHECK(g->state != GUEST_NONE && g->state != GUEST_CREATING);
+	list_add_tail(&g->watches, &w->link);
+}
+
 void guest_watch_also(const struct guest_watch *bound, struct guest_watch *w)
 {
 	CHECK(!list_empty(&bound->link));

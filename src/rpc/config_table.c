@@ -278,11 +278,31 @@ static int copy_config(struct copier *k, const struct config_view *v, struct gue
 	return err;
 }
 
+static const struct wire_table *config_of(const struct codec_message *call)
+{
+	if (call->message->method == METHOD_HOST_LAUNCH)
+		return &call->p.launch.config;
+	return call->message->method == METHOD_LIFECYCLE_CREATE ? &call->p.create.config : NULL;
+}
+
+void config_table_listeners(const struct codec_message *call, struct wire_cursor *cursor)
+{
+	const struct wire_table *t = config_of(call);
+	struct config_view view;
+	struct diag ignored;
+
+	memset(&view, 0, sizeof(view));
+	if (!t || table_decode(t, &config_layout, &view, &view.c.given, &ignored) ||
+		view.listeners.count > CONFIG_LISTENERS_MAX)
+		view.listeners = (struct wire_vector){0};
+	wire_cursor_init(cursor, &view.listeners, &layout_listener);
+}
+
 enum codec_verdict config_table_decode(const struct codec_message *call, struct frame *f,
 	struct guest_config *config, struct codec_fault *fault)
 {
 	bool launch = call->message->method == METHOD_HOST_LAUNCH;
-	const struct wire_table *t = launch ? &call->p.launch.config : &call->p.create.config;
+	const struct wire_table *t = config_of(call);
 	struct copier k = {.frame = f, .d = &fault->text};
 	struct config_view view;
 	int err;

@@ -17,6 +17,11 @@
 enum codec_verdict config_table_decode(const struct codec_message *call, struct frame *f,
 	struct guest_config *config, struct codec_fault *fault);
 
+/* config_table_listeners: the vsock_listeners (struct config_listener) of a Create or Launch call,
+ * to be walked; none, if it is another message, there are more than CONFIG_LISTENERS_MAX, or the
+ * table does not decode. */
+void config_table_listeners(const struct codec_message *call, struct wire_cursor *cursor);
+
 /* config_table_encode: the fields of `config` whose bit is given, to `w`; *t views them, ready for
  * a create_call or launch_call; `fds` gets the descriptors to attach, still the config's, *nfds
  * their number. 0, -EMSGSIZE (over w's room), -EINVAL (a string is not UTF-8), -E2BIG (more than

@@ -114,6 +114,7 @@ static void connection_leave_open(struct connection *c)
 		return;
 	c->state = CONNECTION_CLOSING;
 	object_release_all(c);
+	accepts_finish(&c->accepts);
 	io_cancel(c->server->control, &c->recv_op);
 	if (!c->outbox.queued_bytes) {
 		connection_die(c);
@@ -335,6 +336,7 @@ struct connection *connection_create(struct server *s, int fd)
 		list_init(&c->objects[i]);
 	list_init(&c->closing);
 	list_init(&c->calls);
+	accepts_init(&c->accepts, c);
 	io_file_open(s->control, &c->file, fd);
 	connection_receive(c);
 	return c;

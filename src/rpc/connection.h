@@ -12,6 +12,7 @@
 #include "core/io_op.h"
 #include "core/list.h"
 #include "core/reactor.h"
+#include "rpc/accepts.h"
 #include "rpc/codec.h"
 #include "rpc/frame.h"
 #include "rpc/object.h"
@@ -53,6 +54,7 @@ struct connection {
 	struct list calls;                       /* struct call: all that wait or run */
 	unsigned int call_count;                 /* of those, the ones that have a reply */
 	unsigned int one_ways;                   /* and the others */
+	struct accepts accepts;                  /* the server's own calls */
 	uint32_t *gone;          /* a ring of ids that were closed; allocated with the first */
 	unsigned int gone_count; /* ever */
 };

@@ -7,6 +7,7 @@
 
 #include "core/check.h"
 #include "rpc/config_table.h"
+#include "rpc/object_acceptor.h"
 #include "rpc/object_guest.h"
 #include "rpc/server.h"
 
@@ -81,6 +82,7 @@ static void launch_created(struct slot_op *op)
 		launch_free_if_over(l);
 		return;
 	}
+	acceptor_objects_open(l->call, op);
 	link = guest_object_link(l->slot);
 	l->running = link && slot_run(l->slot, launch_ended, l);
 	l->binding = l->running && slot_bind(l->slot, link, launch_bound, l);

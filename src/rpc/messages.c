@@ -116,7 +116,7 @@ const struct message message_table[] = {
 	CALL("Guest.GetMemController", METHOD_GUEST_GET_MEM, OBJECT_GUEST, layout_new_id, layout_none),
 
 	CALL("HostVsockEndpoint.Listen", METHOD_VSOCK_LISTEN, OBJECT_VSOCK_ENDPOINT, layout_listen, layout_none),
-	CALL_FD("HostVsockEndpoint.Connect", METHOD_VSOCK_CONNECT, OBJECT_VSOCK_ENDPOINT, layout_vsock_connect, layout_vsock_connected),
+	{"HostVsockEndpoint.Connect", METHOD_VSOCK_CONNECT, OBJECT_VSOCK_ENDPOINT, CALLER_CLIENT, SHAPE_CALL, true, 0, 0, 1, &layout_vsock_connect, &layout_vsock_connected},
 
 	{"HostVsockAcceptor.Accept", METHOD_ACCEPTOR_ACCEPT, OBJECT_VSOCK_ACCEPTOR, CALLER_SERVER, SHAPE_CALL, true, 0, 0, 1, &layout_accept, &layout_none},
 

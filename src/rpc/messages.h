@@ -61,7 +61,7 @@ struct message {
 	enum object_kind kind;
 	enum message_caller caller;
 	enum message_shape shape;
-	bool concurrent;          /* replies when it finishes, out of the object's call order */
+	bool concurrent; /* runs beside later calls; replies when it finishes (Connect: in order) */
 	uint8_t fds_min, fds_max; /* with the call */
 	uint8_t reply_fds;        /* with its reply, exactly */
 	const struct wire_layout *call, *reply;

@@ -31,6 +31,7 @@ struct call {
 	struct connection *conn;     /* NULL: the client has gone, nobody wants the answer */
 	struct object *object;       /* NULL: it was released meanwhile */
 	struct object *child;        /* that the call creates; NULL: none, or released meanwhile */
+	struct list acceptors;       /* struct object.opener_link: those that its config creates */
 	struct codec_message msg;    /* views of the payload: until the handler returns */
 	struct frame frame;          /* and its descriptors */
 	uint8_t *kept;               /* the payload's copy of a call that waits */
@@ -57,13 +58,14 @@ struct object {
 	struct list link;    /* connection->objects; its own once it is closing */
 	struct list waiting; /* struct call */
 	struct list running;
-	struct call *active; /* the ordinary one of those that run */
-	struct call *opener; /* opening: the call that creates it */
+	struct call *active;     /* the ordinary one of those that run */
+	struct call *opener;     /* opening: the call that creates it */
+	struct list opener_link; /* call->acceptors, if it is one of those */
 };
 
 /* The classes, one a file. object_class_find: NULL for kinds that no client creates. */
 extern const struct object_class host_class, lifecycle_class, guest_class, vsock_endpoint_class,
-	balloon_class, mem_class;
+	vsock_acceptor_class, balloon_class, mem_class;
 const struct object_class *object_class_find(enum object_kind kind);
 
 void object_init(
@@ -81,6 +83,10 @@ void object_end(struct object *o, enum status epitaph, const char *detail);
 /* object_release_all: the connection is over: every object is released, calls that wait are
  * dropped, calls that run lose their connection. */
 void object_release_all(struct connection *c);
+
+/* call_open_acceptor: one of the acceptors that the call's config creates is open and holds `held`;
+ * the call is not answered by it. */
+void call_open_acceptor(struct object *acceptor, void *held);
 
 /* call_server: of the connection, or NULL if that has gone.
  * call_reply_init: an empty reply to it. */

@@ -3,8 +3,8 @@
 #include "rpc/object_guest.h"
 
 #include "core/check.h"
-#include "rpc/object_balloon.h"
-#include "rpc/object_mem.h"
+#include "rpc/object_device.h"
+#include "rpc/object_vsock.h"
 
 static void link_gone(struct guest_link *l, enum status epitaph)
 {
@@ -77,43 +77,27 @@ static void guest_get_stream(struct call *call)
 
 static void guest_handle(struct call *call)
 {
-	const struct guest_link *l = call->object->held;
-
 	switch (call->msg.message->method) {
 	case METHOD_GUEST_GET_SERIAL:
 	case METHOD_GUEST_GET_CONSOLE:
 		guest_get_stream(call);
 		return;
 	case METHOD_GUEST_GET_BALLOON:
-		balloon_object_open(call);
+		device_object_open(call, slot_balloon_open);
 		return;
 	case METHOD_GUEST_GET_MEM:
-		mem_object_open(call);
+		device_object_open(call, slot_mem_open);
 		return;
 	case METHOD_GUEST_GET_VSOCK:
-		call_fail(call, DOMAIN_GUEST_ERROR, GUEST_DEVICE_NOT_PRESENT,
-			"guest %s has no vsock endpoint on this channel; with virtio_vsock on, its "
-			"vsock_uds_path serves connections",
-			l->slot->name);
+		vsock_object_open(call);
 		return;
 	}
 	CHECK(!"a method of Guest that the table has and this file has not");
-}
-
-static void guest_release(void *held)
-{
-	guest_link_drop(held);
 }
 
 const struct object_class guest_class = {
 	.kind = OBJECT_GUEST,
 	.name = "Guest",
 	.handle = guest_handle,
-	.release = guest_release,
-};
-
-/* Never open as yet: each creation is refused above. */
-const struct object_class vsock_endpoint_class = {
-	.kind = OBJECT_VSOCK_ENDPOINT,
-	.name = "HostVsockEndpoint",
+	.release = device_object_release,
 };

@@ -4,6 +4,7 @@
 #include "core/check.h"
 #include "rpc/config_table.h"
 #include "rpc/object.h"
+#include "rpc/object_acceptor.h"
 #include "rpc/object_guest.h"
 #include "rpc/server.h"
 #include "rpc/slots.h"
@@ -21,6 +22,8 @@ static void lifecycle_answered(struct slot_op *op)
 
 	if (op->kind == SLOT_CREATE && !op->err)
 		op->slot->launched = false; /* the guest that was launched is no more */
+	if (op->kind == SLOT_CREATE && !op->err)
+		acceptor_objects_open(call, op);
 	if (op->err)
 		call_fail_guest(call, op->err, op->detail ? op->detail : "");
 	else

@@ -1,39 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* MemController: what it holds is a link to the VMM that its Guest was bound to. */
-#include "rpc/object_mem.h"
-
 #include "core/check.h"
-#include "rpc/object_guest.h"
-
-static void no_memory(struct call *call)
-{
-	call_fail(call, DOMAIN_STATUS, STATUS_NO_RESOURCES,
-		"the daemon is out of memory for this call");
-}
-
-static void op_failed(struct slot_op *op)
-{
-	call_fail(op->ctx, DOMAIN_GUEST_ERROR, op->err, "%s", op->detail ? op->detail : "");
-}
-
-static void opened(struct slot_op *op)
-{
-	if (op->err)
-		op_failed(op);
-	else
-		guest_object_open(op->ctx, op->child_link);
-}
-
-void mem_object_open(struct call *call)
-{
-	struct guest_link *parent = call->object->held;
-	struct guest_link *l = guest_object_link(parent->slot);
-
-	if (!l || !slot_mem_open(parent, l, opened, call))
-		no_memory(call);
-}
-
-/* --- calls --- */
+#include "rpc/object_device.h"
 
 static void size_answered(struct slot_op *op)
 {
@@ -41,7 +9,7 @@ static void size_answered(struct slot_op *op)
 	struct codec_message reply;
 
 	if (op->err) {
-		op_failed(op);
+		device_failed(op);
 		return;
 	}
 	codec_reply_init(&reply, &call->msg);
@@ -83,17 +51,12 @@ static void mem_handle(struct call *call)
 			l, call->msg.p.request_size.requested_size, request_answered, call);
 	}
 	if (!ok)
-		no_memory(call);
-}
-
-static void mem_release(void *held)
-{
-	guest_link_drop(held);
+		device_no_memory(call);
 }
 
 const struct object_class mem_class = {
 	.kind = OBJECT_MEM,
 	.name = "MemController",
 	.handle = mem_handle,
-	.release = mem_release,
+	.release = device_object_release,
 };

@@ -8,8 +8,7 @@
 
 /* --- at home --- */
 
-/* NULL, with the op's result set, if the VMM has no such device. */
-static struct device *device_of(struct slot_op *op, struct device *(*find)(struct machine *m),
+struct device *slot_op_device(struct slot_op *op, struct device *(*find)(struct machine *m),
 	const char *what, const char *option)
 {
 	struct device *dev = find(op->guest->machine);
@@ -26,7 +25,7 @@ static struct device *device_of(struct slot_op *op, struct device *(*find)(struc
 
 static struct device *balloon_of(struct slot_op *op)
 {
-	return device_of(op, machine_balloon, "balloon", "virtio_balloon");
+	return slot_op_device(op, machine_balloon, "balloon", "virtio_balloon");
 }
 
 static void balloon_open(struct slot_op *op)
@@ -75,7 +74,7 @@ static void balloon_stats(struct slot_op *op)
 
 static struct device *mem_of(struct slot_op *op)
 {
-	return device_of(op, machine_mem, "memory", "virtio_mem");
+	return slot_op_device(op, machine_mem, "memory", "virtio_mem");
 }
 
 static void mem_open(struct slot_op *op)
@@ -108,7 +107,7 @@ static void mem_request(struct slot_op *op)
 
 /* --- at the control reactor --- */
 
-static struct slot_op *device_op(
+struct slot_op *slot_device_op(
 	struct guest_link *l, void (*work)(struct slot_op *op), slot_done done, void *ctx)
 {
 	struct slot_op *op = slot_op_new(l->slot, SLOT_DEVICE, done, ctx);
@@ -128,10 +127,10 @@ static bool device_start(struct slot_op *op)
 	return op;
 }
 
-static bool device_open(struct guest_link *l, struct guest_link *child,
+bool slot_device_open(struct guest_link *l, struct guest_link *child,
 	void (*work)(struct slot_op *op), slot_done done, void *ctx)
 {
-	struct slot_op *op = device_op(l, work, done, ctx);
+	struct slot_op *op = slot_device_op(l, work, done, ctx);
 
 	if (!op) {
 		guest_link_discard(child);
@@ -144,17 +143,17 @@ static bool device_open(struct guest_link *l, struct guest_link *child,
 
 bool slot_balloon_open(struct guest_link *l, struct guest_link *child, slot_done done, void *ctx)
 {
-	return device_open(l, child, balloon_open, done, ctx);
+	return slot_device_open(l, child, balloon_open, done, ctx);
 }
 
 bool slot_balloon_size(struct guest_link *l, slot_done done, void *ctx)
 {
-	return device_start(device_op(l, balloon_size, done, ctx));
+	return device_start(slot_device_op(l, balloon_size, done, ctx));
 }
 
 bool slot_balloon_request(struct guest_link *l, uint32_t pages, slot_done done, void *ctx)
 {
-	struct slot_op *op = device_op(l, balloon_request, done, ctx);
+	struct slot_op *op = slot_device_op(l, balloon_request, done, ctx);
 
 	if (op)
 		op->pages = pages;
@@ -163,22 +162,22 @@ bool slot_balloon_request(struct guest_link *l, uint32_t pages, slot_done done, 
 
 bool slot_balloon_stats(struct guest_link *l, slot_done done, void *ctx)
 {
-	return device_start(device_op(l, balloon_stats, done, ctx));
+	return device_start(slot_device_op(l, balloon_stats, done, ctx));
 }
 
 bool slot_mem_open(struct guest_link *l, struct guest_link *child, slot_done done, void *ctx)
 {
-	return device_open(l, child, mem_open, done, ctx);
+	return slot_device_open(l, child, mem_open, done, ctx);
 }
 
 bool slot_mem_size(struct guest_link *l, slot_done done, void *ctx)
 {
-	return device_start(device_op(l, mem_get_size, done, ctx));
+	return device_start(slot_device_op(l, mem_get_size, done, ctx));
 }
 
 bool slot_mem_request(struct guest_link *l, uint64_t requested_size, slot_done done, void *ctx)
 {
-	struct slot_op *op = device_op(l, mem_request, done, ctx);
+	struct slot_op *op = slot_device_op(l, mem_request, done, ctx);
 
 	if (op)
 		op->requested_size = requested_size;

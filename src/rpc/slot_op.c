@@ -7,7 +7,7 @@
 
 #include "core/check.h"
 #include "core/controllers.h"
-#include "rpc/slots.h"
+#include "rpc/slot_vsock.h"
 
 static void op_back(struct reactor_msg *msg);
 
@@ -25,6 +25,8 @@ static void op_answered(struct guest_call *call, enum guest_error err, const cha
 
 	op->err = err;
 	op->detail = err ? strdup(detail) : NULL;
+	if (op->kind == SLOT_CREATE && !err)
+		slot_listeners_adopt(op);
 	slot_op_return(op);
 }
 
@@ -155,6 +157,7 @@ struct slot_op *slot_op_new(struct slot *slot, enum slot_op_kind kind, slot_done
 	if (!op)
 		return NULL;
 	list_init(&op->link);
+	list_init(&op->listeners);
 	op->slots = slot->slots;
 	op->slot = slot;
 	op->guest = slot->guest;
@@ -237,6 +240,9 @@ static void op_back(struct reactor_msg *msg)
 	struct slots *s = op->slots;
 	struct slot *slot = op->slot;
 
+	op->back = true;
+	if (op->cancelling)
+		return;
 	s->out--;
 	if (slot) {
 		op_mirror(op);
@@ -252,11 +258,21 @@ static void op_back(struct reactor_msg *msg)
 	}
 	if (op->done)
 		op->done(op);
+	slot_listeners_end(op);
 	slot_op_free(op);
 	if (slot)
 		slot_unref(slot);
 	else
 		slots_told(s);
+}
+
+void slot_op_cancelled(struct reactor_msg *msg)
+{
+	struct slot_op *op = container_of(msg, struct slot_op, cancel_msg);
+
+	op->cancelling = false;
+	if (op->back)
+		op_back(&op->msg);
 }
 
 static bool op_start(struct slot_op *op)

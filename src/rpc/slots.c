@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Slots: found by name, placed on a reactor, gone when nobody needs them any more. */
-#include "rpc/slots.h"
+#include "rpc/slot_vsock.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -233,7 +233,11 @@ bool slot_create(struct slot *slot, struct guest_config *config, slot_done done,
 		      config->home_core < s->reactor_count;
 	unsigned int home = chosen ? config->home_core : least_loaded(s, slot->home);
 
-	if (!op) {
+	if (!op || !slot_listener_list(slot, config, &op->listeners)) {
+		if (op) {
+			slot_listeners_end(op);
+			slot_op_free(op);
+		}
 		config_finish(config);
 		return false;
 	}

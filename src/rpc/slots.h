@@ -18,6 +18,8 @@
 
 #define SLOTS_MAX 512 /* that a List of the longest names still fits one message */
 
+struct slot_listener;
+
 struct slots {
 	struct list list; /* struct slot, oldest first */
 	unsigned int count;
@@ -124,14 +126,24 @@ struct slot_op {
 	uint32_t pages;                   /* arguments */
 	uint64_t requested_size;
 	struct balloon_stats_call stats;
+	uint32_t port;
+
+	/* rpc/slot_vsock.c. */
+	struct list listeners;          /* SLOT_CREATE: struct slot_listener, of the config */
+	struct slot_listener *listener; /* of a Listen */
+	struct vsock_connect connect;
+	struct device *connecting; /* home: where `connect` is out */
+	struct reactor_msg cancel_msg;
+	bool cancelling, back; /* the cancel is out; the op itself has come back meanwhile */
 
 	/* Results. */
 	enum guest_error err;
 	char *detail; /* NULL, or text for people */
 	int fd;       /* of a stream: the client's; the taker sets it to -1 */
 	uint32_t current_pages, requested_pages;
+	uint32_t host_port;
 	struct mem_size mem;
-	enum status status;              /* of `stats`, of slot_mem_request */
+	enum status status;              /* of `stats`, of slot_mem_request, of slot_vsock_* */
 	struct guest_snapshot *snapshot; /* the taker sets it to NULL; NULL: out of memory */
 };
 
@@ -156,10 +168,11 @@ bool slot_started(const struct slot *slot);
 
 /* Each takes one call to the guest's home; `done` gets the result in op->err and op->detail, never
  * from inside. False: out of memory, `done` is not called.
- * slot_create: takes the config over in any case. slot_bind: takes the link over in any case; it is
- * bound if op->err is GUEST_OK, else freed.
- * slot_serial, slot_console: a descriptor for the holder of the link; GUEST_DEVICE_NOT_PRESENT if
- * there is no console. slot_snapshot: all that is known. */
+ * slot_create: takes the config over in any case; if op->err is GUEST_OK, `done` may take listeners
+ * from op->listeners, one for each of its vsock_listeners. slot_bind: takes the link over in any
+ * case; it is bound if op->err is GUEST_OK, else freed. slot_serial, slot_console: a descriptor for
+ * the holder of the link; GUEST_DEVICE_NOT_PRESENT if there is no console. slot_snapshot: all that
+ * is known. */
 typedef void (*slot_done)(struct slot_op *op);
 bool slot_create(struct slot *slot, struct guest_config *config, slot_done done, void *ctx);
 bool slot_run(struct slot *slot, slot_done done, void *ctx);
@@ -201,6 +214,16 @@ void slot_op_free(struct slot_op *op);
  * back. */
 bool slot_op_vmm(struct slot_op *op);
 void slot_op_return(struct slot_op *op);
+/* slot_op_device: NULL, with the op's result set, if the VMM has no such device. */
+struct device *slot_op_device(struct slot_op *op, struct device *(*find)(struct machine *m),
+	const char *what, const char *option);
+/* Control: slot_device_op: a call for the holder of the link, not submitted; NULL: out of memory.
+ * slot_device_open: as slot_balloon_open. slot_op_cancelled: the cancel has come back. */
+struct slot_op *slot_device_op(
+	struct guest_link *l, void (*work)(struct slot_op *op), slot_done done, void *ctx);
+bool slot_device_open(struct guest_link *l, struct guest_link *child,
+	void (*work)(struct slot_op *op), slot_done done, void *ctx);
+void slot_op_cancelled(struct reactor_msg *msg);
 void slot_settle(struct slot *slot);
 void slots_told(struct slots *s);
 void guest_link_put(struct guest_link *l);
