@@ -65,7 +65,7 @@ static bool being_created(const struct rv_client *c, rv_object object)
 	return false;
 }
 
-static void drop_accepts(struct rv_client *c, rv_object acceptor)
+void client_accepts_drop(struct rv_client *c, rv_object acceptor)
 {
 	for (unsigned int i = 0; i < c->accept_count;)
 		if (c->accepts[i].acceptor == acceptor)
@@ -80,7 +80,7 @@ static void handle_closed(struct rv_client *c, rv_object object, uint32_t epitap
 	struct rv_error e;
 
 	client_object_remove(c, object);
-	drop_accepts(c, object);
+	client_accepts_drop(c, object);
 	if (tell && c->events.closed)
 		c->events.closed(c, c->user, object, epitaph);
 	client_fail(&e, RV_DOMAIN_STATUS, RV_STATUS_PEER_CLOSED,

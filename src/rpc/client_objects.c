@@ -187,6 +187,7 @@ void rv_close(struct rv_client *c, rv_object object)
 
 	if (!client_object_remove(c, object))
 		return;
+	client_accepts_drop(c, object);
 	if (c->state == CLIENT_OPEN) {
 		codec_call_init(&m, METHOD_CLOSE, object, 0);
 		client_send(c, &m, NULL, NULL);

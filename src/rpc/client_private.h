@@ -104,6 +104,8 @@ void client_leave(struct rv_client *c);
 __attribute__((format(printf, 3, 4))) void client_end(
 	struct rv_client *c, int err, const char *fmt, ...);
 void client_handle_input(struct rv_client *c);
+/* client_accepts_drop: nobody answers the acceptor's requests any more. */
+void client_accepts_drop(struct rv_client *c, rv_object acceptor);
 
 /* client_objects.c */
 /* client_object_create: a new id of that kind. client_object_kind: OBJECT_HOST for 0, OBJECT_ANY

@@ -135,6 +135,22 @@ Test(client_events, accept_requests_are_answered_or_refused)
 	client_rig_stop(c);
 }
 
+Test(client_events, accept_requests_end_with_the_acceptor)
+{
+	struct rv_client *c = client_rig_start(&client_rig_events);
+	struct objects o;
+
+	client_rig_make_objects(c, &o);
+	peer_accept(&o, CODEC_TXID_SERVER | 7);
+	client_rig_until(c, &client_rig_seen.accepts, 1);
+	rv_close(c, o.acceptor);
+	peer_expect(METHOD_CLOSE);
+	cr_assert_eq(
+		rv_accept_refuse(c, client_rig_seen.accept.id, RV_STATUS_ACCESS_DENIED, "no", NULL),
+		-1);
+	client_rig_stop(c);
+}
+
 Test(client_events, accept_requests_nobody_listens_for_are_refused)
 {
 	struct rv_client *c = client_rig_start(NULL);

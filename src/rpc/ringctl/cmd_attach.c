@@ -23,14 +23,6 @@ static const struct option_spec attach_options[] = {
 	{0},
 };
 
-/* Notes are for a person at a terminal; a script that reads the guest's output wants none. */
-static void note(const struct ctl *ctl, const char *name, const char *text)
-{
-	if (!ctl->json && isatty(STDERR_FILENO))
-		fprintf(stderr, "%s%s: %s%s\n", ctl->colour_err ? "\033[2m" : "", name, text,
-			ctl->colour_err ? "\033[0m" : "");
-}
-
 /* Whether the guest has no console device: no error if a serial port will do. */
 static bool no_console(const struct rv_error *error)
 {
@@ -47,7 +39,7 @@ static enum ctl_exit open_stream(struct ctl *ctl, struct rv_client *client, cons
 			return CTL_OK;
 		if (!no_console(&error))
 			return session_fail(ctl, &error);
-		note(ctl, name, "no console device, so this is the serial port");
+		output_note(ctl, name, "no console device, so this is the serial port");
 	}
 	if (rv_guest_serial(client, guest, fd, SESSION_CALL_MS, &error))
 		return session_fail(ctl, &error);
@@ -96,7 +88,7 @@ static enum ctl_exit guest_ended(struct ctl *ctl, struct rv_client *client, cons
 		snprintf(text, sizeof(text), "guest %s ended with %s", name, why);
 		status = output_error(ctl, why, CTL_FAILURE, text);
 	} else {
-		note(ctl, name,
+		output_note(ctl, name,
 			guest_goes_on(info) ? "the stream was closed; the guest goes on"
 					    : "the guest has ended");
 	}
@@ -109,7 +101,7 @@ static enum ctl_exit stream_done(
 {
 	switch (end) {
 	case RELAY_LEFT:
-		note(ctl, name, "detached; the guest goes on");
+		output_note(ctl, name, "detached; the guest goes on");
 		return CTL_OK;
 	case RELAY_OUTPUT_FAILED:
 		return output_error(
@@ -118,6 +110,7 @@ static enum ctl_exit stream_done(
 		return output_error(ctl, "PEER_CLOSED", CTL_UNREACHABLE,
 			"the daemon has gone, and the guest with it");
 	case RELAY_STREAM_ENDED:
+	case RELAY_INPUT_LOST:
 		break;
 	}
 	return guest_ended(ctl, client, name);
@@ -141,9 +134,9 @@ enum ctl_exit attach_guest(struct ctl *ctl, struct rv_client *client, const char
 	if (status)
 		return status;
 	if (isatty(STDIN_FILENO))
-		note(ctl, name, "attached; Ctrl-A x leaves");
+		output_note(ctl, name, "attached; Ctrl-A x leaves");
 	raw = tty_make_raw();
-	end = relay_run(fd, &daemon, raw);
+	end = relay_run(fd, &daemon, RELAY_CONSOLE, raw);
 	tty_restore();
 	close(fd);
 	if (raw && isatty(STDOUT_FILENO))

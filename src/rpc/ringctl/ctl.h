@@ -42,6 +42,7 @@ struct command {
 extern const struct command *const ctl_commands[];
 
 extern const struct command launch_command, stop_command, attach_command, list_command,
-	info_command, top_command, balloon_command, mem_command, metrics_command, version_command;
+	info_command, top_command, balloon_command, mem_command, socat_command, vsock_perf_command,
+	metrics_command, version_command;
 
 #endif

@@ -22,6 +22,8 @@ const struct command *const ctl_commands[] = {
 	&top_command,
 	&balloon_command,
 	&mem_command,
+	&socat_command,
+	&vsock_perf_command,
 	&metrics_command,
 	&version_command,
 	NULL,

@@ -42,6 +42,13 @@ enum ctl_exit output_error(
 	return status;
 }
 
+void output_note(const struct ctl *ctl, const char *name, const char *text)
+{
+	if (!ctl->json && isatty(STDERR_FILENO))
+		fprintf(stderr, "%s%s: %s%s\n", ctl->colour_err ? "\033[2m" : "", name, text,
+			ctl->colour_err ? "\033[0m" : "");
+}
+
 static enum ctl_exit json_print(json_t *value, size_t flags)
 {
 	int err;
@@ -157,6 +164,11 @@ void table_print(struct table *t, FILE *to, bool colour)
 		row_print(t, row, widths, to);
 		fputs(colour && !row ? "\033[0m\n" : "\n", to);
 	}
+	table_clear(t);
+}
+
+void table_clear(struct table *t)
+{
 	for (size_t i = 0; i < t->count; i++)
 		free(t->cells[i]);
 	free(t->cells);

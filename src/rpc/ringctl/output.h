@@ -19,6 +19,10 @@ void output_colours(struct ctl *ctl);
 enum ctl_exit output_error(
 	const struct ctl *ctl, const char *name, enum ctl_exit status, const char *text);
 
+/* output_note: "<name>: <text>" to stderr, for a person at a terminal; a script that reads a
+ * guest's output wants none. */
+void output_note(const struct ctl *ctl, const char *name, const char *text);
+
 /* output_json: the value, indented, and a newline; releases it. Returns CTL_OK, or CTL_FAILURE if
  * stdout is gone. output_json_line: on one line. */
 enum ctl_exit output_json(json_t *value);
@@ -44,7 +48,8 @@ struct table {
 
 void table_init(struct table *t, unsigned int columns, unsigned int right);
 __attribute__((format(printf, 2, 3))) void table_cell(struct table *t, const char *fmt, ...);
-/* table_print: the head bold if `colour`; empties the table. */
+/* table_print: the head bold if `colour`; empties the table. table_clear: empties it unseen. */
 void table_print(struct table *t, FILE *to, bool colour);
+void table_clear(struct table *t);
 
 #endif

@@ -20,7 +20,12 @@ struct buffer {
 struct relay {
 	int stream;
 	const struct relay_daemon *daemon; /* NULL: gone */
-	bool escapes, input_open;
+	enum relay_kind kind;
+	bool escapes;
+	bool input_open;  /* standard input may have more */
+	bool output_open; /* the guest may have more */
+	bool told;        /* the guest knows that there is no more input */
+	bool lost;        /* it has not taken all of it */
 	struct tty_escape escape;
 	struct buffer to_guest, to_person;
 };
@@ -43,11 +48,12 @@ static void relay_prepare(const struct relay *r, struct pollfd *p)
 	p[OUTPUT] =
 		(struct pollfd){.fd = empty(&r->to_person) ? -1 : STDOUT_FILENO, .events = POLLOUT};
 	p[STREAM] = (struct pollfd){.fd = r->stream};
-	if (empty(&r->to_person))
+	if (empty(&r->to_person) && r->output_open)
 		p[STREAM].events |= POLLIN;
 	if (!empty(&r->to_guest))
 		p[STREAM].events |= POLLOUT;
-	if (!p[STREAM].events)
+	/* A hang-up is always told; it is wanted when all that came before it is read. */
+	if (!p[STREAM].events && (r->output_open || !empty(&r->to_person)))
 		p[STREAM].fd = -1;
 	p[DAEMON] = (struct pollfd){.fd = r->daemon ? r->daemon->fd : -1, .events = POLLIN};
 }
@@ -92,8 +98,10 @@ static int relay_read_stream(struct relay *r)
 
 	if (n < 0 && (errno == EINTR || errno == EAGAIN))
 		return GO_ON;
-	if (n <= 0)
-		return RELAY_STREAM_ENDED;
+	if (n <= 0) {
+		r->output_open = false;
+		return GO_ON;
+	}
 	r->to_person.at = 0;
 	r->to_person.len = n;
 	return GO_ON;
@@ -105,10 +113,34 @@ static void relay_write_stream(struct relay *r)
 	struct buffer *b = &r->to_guest;
 	ssize_t n = send(r->stream, b->bytes + b->at, b->len - b->at, MSG_DONTWAIT | MSG_NOSIGNAL);
 
-	if (n >= 0)
+	if (n >= 0) {
 		b->at += n;
-	else if (errno != EINTR && errno != EAGAIN)
+	} else if (errno != EINTR && errno != EAGAIN) {
 		b->at = b->len;
+		r->lost = true;
+		r->input_open = r->input_open && r->kind == RELAY_CONSOLE;
+	}
+}
+
+/* Behind the last of the input. */
+static void relay_tell_end(struct relay *r)
+{
+	if (r->kind != RELAY_SOCKET || r->told || r->input_open || !empty(&r->to_guest))
+		return;
+	shutdown(r->stream, SHUT_WR);
+	r->told = true;
+}
+
+/* Whether all is said that will be. */
+static int relay_over(const struct relay *r, bool hung_up)
+{
+	if (r->output_open || !empty(&r->to_person))
+		return GO_ON;
+	if (r->kind == RELAY_CONSOLE)
+		return RELAY_STREAM_ENDED;
+	if (r->lost || (hung_up && !empty(&r->to_guest)))
+		return RELAY_INPUT_LOST;
+	return r->told || hung_up ? RELAY_STREAM_ENDED : GO_ON;
 }
 
 static int relay_step(struct relay *r, const struct pollfd *p)
@@ -121,8 +153,11 @@ static int relay_step(struct relay *r, const struct pollfd *p)
 		relay_write_stream(r);
 	if (end == GO_ON && p[INPUT].revents)
 		end = relay_read_input(r);
-	if (end == GO_ON && p[STREAM].revents && empty(&r->to_person))
+	if (end == GO_ON && p[STREAM].revents && empty(&r->to_person) && r->output_open)
 		end = relay_read_stream(r);
+	relay_tell_end(r);
+	if (end == GO_ON)
+		end = relay_over(r, p[STREAM].revents & POLLHUP);
 	if (p[DAEMON].revents && r->daemon && !r->daemon->alive(r->daemon->ctx))
 		r->daemon = NULL;
 	/* The stream ends with the daemon; what it still holds comes first. */
@@ -131,10 +166,17 @@ static int relay_step(struct relay *r, const struct pollfd *p)
 	return end;
 }
 
-enum relay_end relay_run(int stream_fd, const struct relay_daemon *daemon, bool escapes)
+enum relay_end relay_run(
+	int stream_fd, const struct relay_daemon *daemon, enum relay_kind kind, bool escapes)
 {
 	struct relay r = {
-		.stream = stream_fd, .daemon = daemon, .escapes = escapes, .input_open = true};
+		.stream = stream_fd,
+		.daemon = daemon,
+		.kind = kind,
+		.escapes = escapes,
+		.input_open = true,
+		.output_open = true,
+	};
 	struct pollfd p[FDS];
 	int end = GO_ON;
 

@@ -11,8 +11,14 @@
 
 struct rv_client *session_open(const struct ctl *ctl, enum ctl_exit *status)
 {
+	return session_open_events(ctl, NULL, NULL, status);
+}
+
+struct rv_client *session_open_events(
+	const struct ctl *ctl, const struct rv_events *events, void *user, enum ctl_exit *status)
+{
 	struct rv_error error;
-	struct rv_client *client = rv_connect(ctl->socket, NULL, NULL, SESSION_CALL_MS, &error);
+	struct rv_client *client = rv_connect(ctl->socket, events, user, SESSION_CALL_MS, &error);
 	char text[sizeof(error.detail) + 64];
 
 	*status = CTL_OK;

@@ -10,8 +10,10 @@
 #define SESSION_CALL_MS 30000
 
 /* session_open: connects; NULL after a failure, which is reported, with the status in *status. The
- * caller ends it with rv_destroy. */
+ * caller ends it with rv_destroy. session_open_events: the same, with rv_connect's events. */
 struct rv_client *session_open(const struct ctl *ctl, enum ctl_exit *status);
+struct rv_client *session_open_events(
+	const struct ctl *ctl, const struct rv_events *events, void *user, enum ctl_exit *status);
 
 /* session_fail: reports the error of a call and gives the exit status that belongs to it. */
 enum ctl_exit session_fail(const struct ctl *ctl, const struct rv_error *error);
