@@ -23,6 +23,7 @@ _ringctl_options() {
 	attach) echo --serial ;;
 	list) echo --quiet --wide ;;
 	top) echo --interval --count ;;
+	vsock-perf) echo --echo-port --discard-port --source-port --count --bytes ;;
 	esac
 	echo --socket --json --color --help
 }
@@ -52,16 +53,17 @@ _ringctl() {
 		words='on off'
 		;;
 	--color) words='auto always never' ;;
+	--bytes | -b) words='1M 16M 256M 1G' ;;
 	--memory | -m) words='64M 256M 512M 1G 2G 4G' ;;
 	--net)
 		[[ -d /sys/class/net ]] && words=$(ls /sys/class/net)
 		;;
-	--cmdline | --cmdline-add | --cpus | --guest-cid | --home-core | --interval | -i | --count | -n | --virtio-mem-*-size | --virtio-mem-region-alignment)
+	--cmdline | --cmdline-add | --cpus | --guest-cid | --home-core | --interval | -i | --count | -n | --*-port | --virtio-mem-*-size | --virtio-mem-region-alignment)
 		return
 		;;
 	*)
 		if [[ -z $command && $cur != -* ]]; then
-			words='launch stop attach list info top balloon mem metrics version'
+			words='launch stop attach list info top balloon mem socat vsock-perf metrics version'
 		elif [[ $cur == -* ]]; then
 			words=$(_ringctl_options "$command")
 		else
@@ -80,7 +82,14 @@ _ringctl() {
 					words=$(_ringctl_guests "$socket")
 				fi
 				;;
-			stop | attach | info | top) words=$(_ringctl_guests "$socket") ;;
+			socat)
+				if [[ $prev == socat ]]; then
+					words='connect listen'
+				elif [[ $prev == connect || $prev == listen ]]; then
+					words=$(_ringctl_guests "$socket")
+				fi
+				;;
+			stop | attach | info | top | vsock-perf) words=$(_ringctl_guests "$socket") ;;
 			esac
 		fi
 		;;

@@ -54,7 +54,10 @@ struct vsock_connect {
 
 struct vsock_figures {
 	uint32_t connections, listeners;
+	uint32_t quarantined;                 /* keys that rest after a forced close */
 	uint64_t accepted, connected, forced; /* since the start; forced: closed by force */
+	uint64_t refused;       /* requests and packets that were answered with a reset */
+	uint64_t credit_stalls; /* times that a client had data and the guest gave no credit */
 	uint64_t bytes_to_guest, bytes_from_guest, packets_to_guest, packets_from_guest;
 	uint64_t packets_dropped; /* without a whole header */
 	uint64_t rx_starved_ns;   /* for how long something has waited for a receive buffer */

@@ -72,6 +72,31 @@ static const struct family guest_families[] = {
 		"Bytes of serial output lost because nobody read them."),
 };
 
+#define VSOCK(name_, unit_, counter_, member, help_)                                               \
+	{                                                                                          \
+		.name = "ringvisor_guest_vsock_" name_, .unit = unit_, .help = help_,              \
+		.counter = counter_, .offset = offsetof(struct vsock_figures, member),             \
+		.wide = sizeof(((struct vsock_figures *)0)->member) == 8                           \
+	}
+
+static const struct family vsock_families[] = {
+	VSOCK("connections", NULL, false, connections, "Connections, half-open ones included."),
+	VSOCK("listeners", NULL, false, listeners, "Ports of the host that have a listener."),
+	VSOCK("quarantined_ports", NULL, false, quarantined,
+		"Pairs of ports that rest after a forced close."),
+	VSOCK("accepted", NULL, true, accepted, "Connections that the guest made."),
+	VSOCK("connected", NULL, true, connected, "Connections that were made to the guest."),
+	VSOCK("refused", NULL, true, refused,
+		"Requests of the guest, or other packets without a connection, that got a reset."),
+	VSOCK("forced_closes", NULL, true, forced, "Connections that were closed by force."),
+	VSOCK("credit_stalls", NULL, true, credit_stalls,
+		"Times that there was data for the guest and no credit."),
+	VSOCK("to_guest_bytes", "bytes", true, bytes_to_guest, "Bytes of data to the guest."),
+	VSOCK("from_guest_bytes", "bytes", true, bytes_from_guest, "Bytes of data from the guest."),
+	VSOCK("to_guest_packets", NULL, true, packets_to_guest, "Packets to the guest."),
+	VSOCK("from_guest_packets", NULL, true, packets_from_guest, "Packets from the guest."),
+};
+
 static void put_head(
 	FILE *f, const char *name, const char *type, const char *unit, const char *help)
 {
@@ -209,6 +234,21 @@ static void put_exits(FILE *f, struct guest_snapshot *const *guests, unsigned in
 	}
 }
 
+/* Of the guests that have such a device. */
+static void put_vsock(FILE *f, struct guest_snapshot *const *guests, unsigned int count)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(vsock_families); i++) {
+		const struct family *family = &vsock_families[i];
+
+		put_family(f, family);
+		for (unsigned int k = 0; k < count; k++)
+			if (has_vmm(guests[k]) && guests[k]->has_vsock)
+				fprintf(f, "%s%s{guest=\"%s\"} %" PRIu64 "\n", family->name,
+					suffix(family), guests[k]->name,
+					family_value(family, &guests[k]->vsock));
+	}
+}
+
 static void put_guests(FILE *f, struct guest_snapshot *const *guests, unsigned int count)
 {
 	put_status(f, guests, count);
@@ -272,6 +312,7 @@ int metrics_file(const struct server *s, struct guest_snapshot *const *guests, u
 	put_daemon(f, s, count);
 	put_reactors(f, s);
 	put_guests(f, guests, count);
+	put_vsock(f, guests, count);
 	fputs("# EOF\n", f);
 	if (fclose(f) != 0)
 		fd = diag_errno(d, -errno, "writing the metrics");

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Host: what the daemon offers as a whole, and the manager's calls that need no waiting. */
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 
 #define WIRE_VERSION       1
 #define CONSOLE_BLOCKED_NS 5000000000ULL /* a reader that is there is never so slow */
+#define VSOCK_STARVED_NS   60000000000ULL
 
 /* The codec has checked the length. */
 static void copy_name(char to[GUEST_NAME_MAX + 1], struct wire_string name)
@@ -159,7 +161,8 @@ struct info_parts {
 	struct guest_info info;
 	struct wire_string devices[SNAPSHOT_DEVICES_MAX];
 	struct wire_string problems[INFO_PROBLEMS_MAX];
-	char problem[DIAG_TEXT_MAX + 64];
+	char problem[2][DIAG_TEXT_MAX + 64]; /* texts of problems */
+	unsigned int problem_count;
 	uint8_t table[8192];
 };
 
@@ -180,35 +183,41 @@ static void info_descriptor(struct info_parts *p, const struct guest_snapshot *s
 	i->devices = (struct wire_vector){.count = s->device_count, .items = p->devices};
 }
 
+__attribute__((format(printf, 2, 3))) static void info_problem(
+	struct info_parts *p, const char *fmt, ...)
+{
+	unsigned int i = p->problem_count++;
+	va_list ap;
+
+	CHECK(i < ARRAY_SIZE(p->problem));
+	va_start(ap, fmt);
+	vsnprintf(p->problem[i], sizeof(p->problem[i]), fmt, ap);
+	va_end(ap);
+	p->problems[i] = wire_string_of(p->problem[i]);
+	p->info.detected_problems =
+		(struct wire_vector){.count = p->problem_count, .items = p->problems};
+}
+
 /* A clean end tells which of the two it was; a bad one, why. */
-static const char *info_end_text(struct info_parts *p, const struct guest_snapshot *s)
+static void info_end(struct info_parts *p, const struct guest_snapshot *s)
 {
 	if (s->stop_error && s->stop_detail[0])
-		snprintf(p->problem, sizeof(p->problem), "%s: %s", guest_error_name(s->stop_error),
-			s->stop_detail);
+		info_problem(p, "%s: %s", guest_error_name(s->stop_error), s->stop_detail);
 	else if (s->end == MACHINE_REBOOT && !s->stop_error)
-		snprintf(p->problem, sizeof(p->problem),
-			"the guest asked for a reboot; launch it again to start it anew");
-	return p->problem[0] ? p->problem : NULL;
+		info_problem(p, "the guest asked for a reboot; launch it again to start it anew");
 }
 
 /* What is wrong with a guest that lives. */
-static const char *info_live_text(struct info_parts *p, const struct guest_snapshot *s)
+static void info_live(struct info_parts *p, const struct guest_snapshot *s)
 {
-	if (s->console_blocked_ns < CONSOLE_BLOCKED_NS)
-		return NULL;
-	snprintf(p->problem, sizeof(p->problem),
-		"console output has been blocked for %" PRIu64 " s: nobody reads it",
-		s->console_blocked_ns / 1000000000);
-	return p->problem;
-}
-
-static void info_problem(struct info_parts *p, const char *text)
-{
-	if (!text)
-		return;
-	p->problems[0] = wire_string_of(text);
-	p->info.detected_problems = (struct wire_vector){.count = 1, .items = p->problems};
+	if (s->console_blocked_ns >= CONSOLE_BLOCKED_NS)
+		info_problem(p,
+			"console output has been blocked for %" PRIu64 " s: nobody reads it",
+			s->console_blocked_ns / 1000000000);
+	if (s->vsock.rx_starved_ns >= VSOCK_STARVED_NS)
+		info_problem(p,
+			"guest has not taken a single virtio-vsock buffer for %" PRIu64 " s",
+			s->vsock.rx_starved_ns / 1000000000);
 }
 
 static void info_fill(struct info_parts *p, const struct guest_snapshot *s)
@@ -224,14 +233,14 @@ static void info_fill(struct info_parts *p, const struct guest_snapshot *s)
 	i->exits = s->exits;
 	if (s->status != GUEST_STATUS_STOPPED) {
 		info_descriptor(p, s);
-		info_problem(p, info_live_text(p, s));
+		info_live(p, s);
 		return;
 	}
 	if (s->stop_error) {
 		i->given |= TABLE_BIT(INFO_STOP_ERROR);
 		i->stop_error = s->stop_error;
 	}
-	info_problem(p, info_end_text(p, s));
+	info_end(p, s);
 }
 
 static void info_reply(struct call *call, const struct guest_snapshot *s)

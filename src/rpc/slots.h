@@ -95,9 +95,11 @@ struct guest_snapshot {
 	uint64_t exit_reasons[VCPU_EXIT_REASONS];
 	uint64_t serial_in_bytes, serial_out_bytes, serial_dropped_bytes;
 	uint64_t serial_kept_bytes;
-	uint64_t console_blocked_ns;               /* its output waits for a reader */
-	uint32_t mailbox_depth;                    /* exits posted and not handled, all vCPUs */
-	uint32_t queue_depth;                      /* chains in flight, all virtqueues */
+	uint64_t console_blocked_ns; /* its output waits for a reader */
+	uint32_t mailbox_depth;      /* exits posted and not handled, all vCPUs */
+	uint32_t queue_depth;        /* chains in flight, all virtqueues */
+	bool has_vsock;
+	struct vsock_figures vsock;
 	const char *devices[SNAPSHOT_DEVICES_MAX]; /* class names, constants */
 	unsigned int device_count;
 	enum guest_error stop_error;

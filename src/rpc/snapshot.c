@@ -21,7 +21,7 @@ static void take_exits(struct guest_snapshot *to, const struct machine *m)
 	}
 }
 
-static void take_device(struct guest_snapshot *to, const struct device *dev)
+static void take_device(struct guest_snapshot *to, struct device *dev)
 {
 	if (to->device_count < SNAPSHOT_DEVICES_MAX)
 		to->devices[to->device_count++] = dev->class->name;
@@ -29,6 +29,9 @@ static void take_device(struct guest_snapshot *to, const struct device *dev)
 		to->queue_depth += dev->class->queue_depth(dev);
 	if (dev->class->console)
 		to->console_blocked_ns = dev->class->console->blocked_ns(dev);
+	to->has_vsock |= dev->class->vsock != NULL;
+	if (dev->class->vsock)
+		dev->class->vsock->figures(dev, &to->vsock);
 }
 
 static void take_machine(struct guest_snapshot *to, const struct machine *m)
@@ -44,7 +47,7 @@ static void take_machine(struct guest_snapshot *to, const struct machine *m)
 	to->serial_kept_bytes = STREAM_KEPT_BYTES - stream_room(&m->serial);
 	take_exits(to, m);
 	list_for_each (l, &m->devices)
-		take_device(to, list_entry(l, const struct device, link));
+		take_device(to, list_entry(l, struct device, link));
 }
 
 void snapshot_take(struct guest_snapshot *to, const struct guest *g)

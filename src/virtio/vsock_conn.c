@@ -108,6 +108,7 @@ void vsock_conn_read_check(struct vsock_conn *c)
 	} else if (!c->credit_asked) {
 		c->credit_asked = true;
 		VSOCK_PROBE(vsock_stall, c, 1);
+		c->v->figures.credit_stalls++;
 		vsock_rx_control(c, VSOCK_PENDING(VSOCK_OP_CREDIT_REQUEST));
 	}
 }
@@ -251,6 +252,7 @@ void vsock_conn_fail(struct vsock_conn *c, enum vsock_close how, int err)
 	bool lingers = c->state == VSOCK_DRAINING && how == VSOCK_CLOSE_CLEAN;
 
 	VSOCK_PROBE(vsock_close, c, how);
+	c->v->figures.refused += c->state == VSOCK_ACCEPTING && how == VSOCK_CLOSE_FORCED;
 	conn_enter(c, VSOCK_CLOSED);
 	leave_table(c, how == VSOCK_CLOSE_FORCED || how == VSOCK_CLOSE_QUIET);
 	reactor_timer_stop(r, &c->timer);

@@ -182,6 +182,7 @@ void vsock_figures(struct vsock *v, struct vsock_figures *to)
 	*to = v->figures;
 	to->connections = v->table.count;
 	to->listeners = v->ports.listeners.count;
+	to->quarantined = vsock_ports_resting(&v->ports, reactor_now_ns(vsock_home(v)));
 	to->rx_starved_ns =
 		v->starved_since_ns ? reactor_now_ns(vsock_home(v)) - v->starved_since_ns : 0;
 }

@@ -175,8 +175,10 @@ static void refuse(struct vsock *v, struct vsock_conn *c, const struct vsock_hea
 
 	if (c)
 		vsock_conn_close(c, h->op == VSOCK_OP_RST ? VSOCK_CLOSE_QUIET : VSOCK_CLOSE_FORCED);
-	else if (h->op != VSOCK_OP_RST)
-		vsock_rx_reply(v, &reset);
+	if (c || h->op == VSOCK_OP_RST)
+		return;
+	v->figures.refused++;
+	vsock_rx_reply(v, &reset);
 }
 
 enum vsock_taken vsock_guest_packet(

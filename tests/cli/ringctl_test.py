@@ -59,7 +59,7 @@ class UsageTest(RingctlTest):
     def test_help(self):
         out, _ = self.run_ctl("--help")
         for command in ("launch", "stop", "attach", "list", "info", "top", "balloon", "mem",
-                        "metrics", "version"):
+                        "socat", "vsock-perf", "metrics", "version"):
             self.assertIn(f"\n  {command} ", out)
             text, _ = self.run_ctl(command, "--help")
             self.assertTrue(text.startswith(f"Usage: ringctl {command}"), text)
@@ -98,6 +98,12 @@ class UsageTest(RingctlTest):
                 (["mem", "request-plugged", "x"], "a guest's name and a size"),
                 (["mem", "request-plugged", "x", "1X"], '"1X" is no size'),
                 (["mem", "resize", "x"], "there are request-plugged and stats"),
+                (["socat", "dial", "x", "7"], "there are connect and listen"),
+                (["socat", "connect", "x"], "something is missing"),
+                (["socat", "connect", "x", "4294967296"], '"4294967296" is no port'),
+                (["socat", "listen", "x", "7x"], '"7x" is no port'),
+                (["vsock-perf", "x", "--count", "0"], "from 1 to 1000000"),
+                (["vsock-perf", "x", "--bytes", "0"], '"0" is not a size'),
                 (["--color", "blue", "list"], "auto, always or never"),
                 (["--jsn", "list"], "did you mean --json?"),
         ):
@@ -147,7 +153,7 @@ class UsageTest(RingctlTest):
         with open(os.path.join(SOURCE, "completions", "ringctl.bash"), encoding="utf-8") as file:
             text = file.read()
         for command in ("launch", "stop", "attach", "list", "info", "top", "balloon", "mem",
-                        "metrics", "version"):
+                        "socat", "vsock-perf", "metrics", "version"):
             body = re.search(rf"\n\t{command}\)(.*?);;", text, re.S)
             known = set(re.findall(r"--[a-z-]+", body.group(1) if body else ""))
             known |= {"--socket", "--json", "--color", "--help"}
@@ -173,6 +179,10 @@ class UsageTest(RingctlTest):
         self.assertEqual(self.complete("launch", "x", "--virtio-rng", ""), ["on", "off"])
         self.assertEqual(self.complete("balloon", ""), ["set", "stats"])
         self.assertEqual(self.complete("mem", "r"), ["request-plugged"])
+        self.assertEqual(self.complete("socat", ""), ["connect", "listen"])
+        for words in (["socat", "listen"], ["vsock-perf"]):
+            self.assertEqual(self.complete("--socket", self.daemon.path, *words, "web"),
+                             ["web-1", "web-2"])
         self.assertEqual(self.complete("--socket", self.daemon.path, "attach", "web"),
                          ["web-1", "web-2"])
 
@@ -180,10 +190,11 @@ class UsageTest(RingctlTest):
         with open(os.path.join(SOURCE, "docs", "man", "ringctl.1"), encoding="utf-8") as file:
             manual = file.read().replace("\\-", "-")
         for command in ("launch", "stop", "attach", "list", "info", "top", "balloon", "mem",
-                        "metrics", "version"):
+                        "socat", "vsock-perf", "metrics", "version"):
             self.assertRegex(manual, rf"\.BI? {command}\b")
-        for option in re.findall(r"--[a-z-]+", self.run_ctl("launch", "--help")[0]):
-            self.assertIn(option, manual)
+        for command in "launch", "vsock-perf":
+            for option in re.findall(r"--[a-z-]+", self.run_ctl(command, "--help")[0]):
+                self.assertIn(option, manual)
 
 
     def test_the_manual_names_every_key(self):

@@ -70,8 +70,21 @@ static bool daemon_alive(void *ctx)
 	return rv_dispatch(ctx, NULL) == 0;
 }
 
-static enum ctl_exit ended(const struct ctl *ctl, enum relay_end end)
+/* A daemon that ends takes the stream along, perhaps a moment before its own connection. */
+static bool daemon_answers(struct rv_client *client)
 {
+	struct rv_host_info *info;
+
+	if (rv_host_info(client, &info, SESSION_CALL_MS, NULL))
+		return false;
+	rv_free(info);
+	return true;
+}
+
+static enum ctl_exit ended(const struct ctl *ctl, struct rv_client *client, enum relay_end end)
+{
+	if ((end == RELAY_STREAM_ENDED || end == RELAY_INPUT_LOST) && !daemon_answers(client))
+		end = RELAY_DAEMON_GONE;
 	switch (end) {
 	case RELAY_OUTPUT_FAILED:
 		return output_error(
@@ -101,7 +114,7 @@ static enum ctl_exit relay(const struct ctl *ctl, struct rv_client *client, int 
 	close(fd);
 	if (raw && isatty(STDOUT_FILENO))
 		fputc('\n', stderr);
-	return ended(ctl, end);
+	return ended(ctl, client, end);
 }
 
 static enum ctl_exit socat_connected(

@@ -3,6 +3,7 @@
 #include "rpc/ringctl/relay.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -92,6 +93,21 @@ static int relay_write_output(struct relay *r)
 	return GO_ON;
 }
 
+/* Whoever reads what the guest said learns that it was all. What takes the place of standard output
+ * takes no more, but is no other file that is opened later. */
+static void relay_end_output(const struct relay *r)
+{
+	int fd;
+
+	if (r->kind != RELAY_SOCKET || isatty(STDOUT_FILENO))
+		return;
+	fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if (fd >= 0)
+		dup2(fd, STDOUT_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
 static int relay_read_stream(struct relay *r)
 {
 	ssize_t n = recv(r->stream, r->to_person.bytes, CHUNK, MSG_DONTWAIT);
@@ -100,6 +116,7 @@ static int relay_read_stream(struct relay *r)
 		return GO_ON;
 	if (n <= 0) {
 		r->output_open = false;
+		relay_end_output(r);
 		return GO_ON;
 	}
 	r->to_person.at = 0;
