@@ -18,6 +18,8 @@ extern const struct bench bench_inflate;
 extern const struct bench bench_kick_busy;
 extern const struct bench bench_kick_idle;
 extern const struct bench bench_ping;
+extern const struct bench bench_receive_calls;
+extern const struct bench bench_receive_ping;
 extern const struct bench bench_serve_start;
 extern const struct bench bench_unplug;
 extern const struct bench bench_wake;

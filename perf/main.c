@@ -19,6 +19,8 @@ static const struct bench *const benches[] = {
 	&bench_serve_start,
 	&bench_ping,
 	&bench_calls,
+	&bench_receive_ping,
+	&bench_receive_calls,
 	&bench_density,
 	&bench_console_echo,
 	&bench_console_out,
