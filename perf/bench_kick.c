@@ -19,6 +19,7 @@
 #include "core/reactor.h"
 #include "perf/bench.h"
 #include "perf/rings.h"
+#include "perf/usage.h"
 
 #define TOKEN 1
 #define IDLE_NS                                                                                    \
@@ -224,7 +225,7 @@ static void kick_send(struct kick *k)
 static int kick_slice(void *state, struct bench_slice *s, struct diag *d)
 {
 	struct kick *k = state;
-	uint64_t start;
+	uint64_t start, written, write_ns = 0, watched_ns = usage_thread_ns(k->thread);
 
 	(void)d;
 	do {
@@ -233,9 +234,15 @@ static int kick_slice(void *state, struct bench_slice *s, struct diag *d)
 			__builtin_ia32_pause();
 		start = bench_now(s);
 		kick_send(k);
+		written = bench_now(s);
+		write_ns += written - start;
 		while (atomic_load_explicit(&k->seen, memory_order_acquire) != k->sent)
 			__builtin_ia32_pause();
 	} while (bench_record(s, start, bench_now(s)));
+	watched_ns = usage_thread_ns(k->thread) - watched_ns;
+	bench_set(s, "watcher's processor time", "us each",
+		(double)watched_ns / 1e3 / (double)s->ops);
+	bench_set(s, "kicker's write", "us each", (double)write_ns / 1e3 / (double)s->ops);
 	return 0;
 }
 

@@ -17,6 +17,7 @@
 #include "core/check.h"
 #include "perf/bench.h"
 #include "perf/rings.h"
+#include "perf/usage.h"
 
 #define TOKEN 1
 
@@ -28,6 +29,7 @@ struct side {
 	uint64_t counter;       /* what a read of efd fills */
 	_Atomic uint32_t calls; /* of the futex: incremented by the other side */
 	uint32_t seen;
+	_Atomic uint64_t syscalls; /* made by its own thread */
 };
 
 struct way {
@@ -47,19 +49,26 @@ struct pair {
 	int cpu; /* of the far side */
 };
 
+static void made_one(struct side *s)
+{
+	atomic_fetch_add_explicit(&s->syscalls, 1, memory_order_relaxed);
+}
+
 /* --- a futex: the limit --- */
 
 static void futex_notify(struct side *self, struct side *other)
 {
-	(void)self;
+	made_one(self);
 	atomic_fetch_add(&other->calls, 1);
 	syscall(SYS_futex, &other->calls, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
 static void futex_wait(struct side *self)
 {
-	while (atomic_load(&self->calls) == self->seen)
+	while (atomic_load(&self->calls) == self->seen) {
+		made_one(self);
 		syscall(SYS_futex, &self->calls, FUTEX_WAIT_PRIVATE, self->seen, NULL, NULL, 0);
+	}
 	self->seen++;
 }
 
@@ -69,12 +78,13 @@ static void eventfd_notify(struct side *self, struct side *other)
 {
 	const uint64_t one = 1;
 
-	(void)self;
+	made_one(self);
 	CHECK(write(other->efd, &one, sizeof(one)) == sizeof(one));
 }
 
 static void eventfd_wait(struct side *self)
 {
+	made_one(self);
 	CHECK(read(self->efd, &self->counter, sizeof(self->counter)) == sizeof(self->counter));
 }
 
@@ -86,13 +96,20 @@ static void read_arm(struct side *self)
 	sqe->user_data = TOKEN;
 }
 
-/* Waits for the read and queues the next, which goes out with the next wait. */
-static void read_wait(struct side *self)
+static bool wait_in_ring(struct side *self)
 {
 	bool ended;
 
-	while (!rings_wait(&self->ring, TOKEN, &ended))
-		;
+	do
+		made_one(self);
+	while (!rings_wait(&self->ring, TOKEN, &ended));
+	return ended;
+}
+
+/* Waits for the read and queues the next, which goes out with the next wait. */
+static void read_wait(struct side *self)
+{
+	wait_in_ring(self);
 	read_arm(self);
 }
 
@@ -106,11 +123,7 @@ static void poll_arm(struct side *self)
 
 static void poll_wait(struct side *self)
 {
-	bool ended;
-
-	while (!rings_wait(&self->ring, TOKEN, &ended))
-		;
-	if (ended)
+	if (wait_in_ring(self))
 		poll_arm(self);
 }
 
@@ -118,7 +131,7 @@ static void poll_wait(struct side *self)
 
 static void call_notify(struct side *self, struct side *other)
 {
-	(void)self;
+	made_one(self);
 	CHECK(rings_send_by_call(&other->ring, TOKEN) == 0);
 }
 
@@ -137,10 +150,7 @@ static void ring_notify(struct side *self, struct side *other)
 
 static void ring_wait(struct side *self)
 {
-	bool ended;
-
-	while (!rings_wait(&self->ring, TOKEN, &ended))
-		;
+	wait_in_ring(self);
 }
 
 /* --- the pair --- */
@@ -240,9 +250,15 @@ static int pair_setup(
 	return 0;
 }
 
+static uint64_t pair_syscalls(const struct pair *p)
+{
+	return atomic_load(&p->near.syscalls) + atomic_load(&p->far.syscalls);
+}
+
 static int pair_slice(void *state, struct bench_slice *s, struct diag *d)
 {
 	struct pair *p = state;
+	struct usage usage = usage_read(pair_syscalls(p));
 	uint64_t start;
 
 	(void)d;
@@ -251,6 +267,7 @@ static int pair_slice(void *state, struct bench_slice *s, struct diag *d)
 		p->way->notify(&p->near, &p->far);
 		p->way->wait(&p->near);
 	} while (bench_record(s, start, bench_now(s)));
+	usage_set(s, &usage, pair_syscalls(p));
 	return 0;
 }
 

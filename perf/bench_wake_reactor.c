@@ -10,6 +10,7 @@
 
 #include "core/check.h"
 #include "core/reactor.h"
+#include "perf/usage.h"
 
 const int wake_reactor_ring = REACTOR_WAKE_MSG_RING;
 const int wake_reactor_call = REACTOR_WAKE_MSG_CALL;
@@ -21,6 +22,7 @@ struct reactor_pair {
 	struct reactor_msg start, ping, pong; /* in flight one at a time */
 	struct bench_slice *slice;            /* the near reactor's while a slice runs */
 	uint64_t start_ns;
+	bool by_ring;
 	sem_t done; /* the slice is over */
 };
 
@@ -105,6 +107,7 @@ int wake_reactor_setup(
 	if (!p)
 		return -ENOMEM;
 	sem_init(&p->done, 0, 0);
+	p->by_ring = wake == REACTOR_WAKE_MSG_RING;
 	p->start.run = start_run;
 	p->ping.run = ping_run;
 	p->pong.run = pong_run;
@@ -122,15 +125,27 @@ int wake_reactor_setup(
 	return 0;
 }
 
+/* A message from the ring goes out with a turn; the other ways are a system call each. */
+static uint64_t syscalls(const struct reactor_pair *p)
+{
+	struct reactor_stats near, far;
+
+	reactor_stats_read(p->near, &near);
+	reactor_stats_read(p->far, &far);
+	return near.enters + far.enters + (p->by_ring ? 0 : near.wakes + far.wakes);
+}
+
 int wake_reactor_slice(void *state, struct bench_slice *s, struct diag *d)
 {
 	struct reactor_pair *p = state;
+	struct usage usage = usage_read(syscalls(p));
 
 	(void)d;
 	p->slice = s;
 	reactor_post(p->near, &p->start);
 	while (sem_wait(&p->done))
 		CHECK(errno == EINTR);
+	usage_set(s, &usage, syscalls(p));
 	return 0;
 }
 
