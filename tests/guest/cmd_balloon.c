@@ -8,6 +8,7 @@
 #include "clock.h"
 #include "commands.h"
 #include "lib.h"
+#include "memory_devices.h"
 #include "page.h"
 #include "virtio_pci.h"
 #include "x86.h"
@@ -25,6 +26,7 @@ enum { INFLATE, DEFLATE, STATS, REPORTING_OLD, REPORTING, QUEUES };
 #define CHUNKS_MAX  512
 #define TIMEOUT_US  30000000
 #define SERVE_US    120000000
+#define OWN_US      20000
 
 enum order { UP, DOWN, MIXED };
 
@@ -268,6 +270,37 @@ static bool balloon_serve(void)
 		cpu_relax();
 	}
 	return fail("nothing was asked for");
+}
+
+/* --- for others --- */
+
+bool balloon_take(void *start, uint64_t pages)
+{
+	static const struct virtio_options options;
+	if (balloon.started)
+		return fail("the balloon is in use");
+	bool ok = balloon_start(&options) && pfns_tell(INFLATE, start, pages, UP);
+	return balloon_stop() && ok;
+}
+
+bool balloon_take_own(void)
+{
+	static const struct virtio_options options;
+	if (balloon.started)
+		return fail("the balloon is in use");
+	if (!balloon_start(&options))
+		return false;
+	struct virtio_queue *queue = &balloon.dev.queues[INFLATE];
+	struct vring_segment segment = {(uint64_t)balloon.pfns, 2 * sizeof(uint32_t)};
+	balloon.pfns[0] = (uint32_t)((uint64_t)queue->ring.pages / PAGE_SIZE);
+	balloon.pfns[1] = (uint32_t)((uint64_t)balloon.pfns / PAGE_SIZE);
+	vring_add(&queue->ring, &segment, 1, 0, 1);
+	vring_show(&queue->ring);
+	virtio_kick(queue);
+	clock_delay_us(OWN_US);
+	for (unsigned i = 0; i < 4; i++)
+		virtio_kick(queue);
+	return balloon_stop();
 }
 
 static bool balloon_do(const char *what, uint64_t pages, enum order order)

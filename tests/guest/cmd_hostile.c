@@ -6,6 +6,7 @@
 #include "lib.h"
 #include "page.h"
 #include "smp.h"
+#include "vsock.h"
 #include "x86.h"
 
 #define QUEUE_SIZE       16
@@ -32,13 +33,21 @@ bool hostile_round(struct hostile *h)
 	struct vring_segment segment = {(uint64_t)h->scratch, ROUND_BYTES};
 	uint64_t token;
 	uint32_t written;
-	if (h->is_console) {
+	if (h->dev.type == VIRTIO_CONSOLE) {
 		memcpy(h->scratch, ROUND_TEXT, sizeof(ROUND_TEXT) - 1);
 		segment.len_bytes = sizeof(ROUND_TEXT) - 1;
+	} else if (h->dev.type == VIRTIO_VSOCK) {
+		/* Nothing comes back for an RST to nobody. */
+		struct vsock_header reset = {.src_cid = hostile_vsock_cid(h),
+			.dst_cid = VSOCK_CID_HOST,
+			.type = VSOCK_TYPE_STREAM,
+			.op = VSOCK_OP_RST};
+		memcpy(h->scratch, &reset, sizeof(reset));
+		segment.len_bytes = sizeof(reset);
 	} else {
 		memset(h->scratch, 0, ROUND_BYTES);
 	}
-	if (!vring_add(&h->queue->ring, &segment, h->is_console, !h->is_console, 1))
+	if (!vring_add(&h->queue->ring, &segment, h->reads, !h->reads, 1))
 		return fail("no room in the ring");
 	if (vring_show(&h->queue->ring))
 		virtio_kick(h->queue);
@@ -47,7 +56,7 @@ bool hostile_round(struct hostile *h)
 			"a correct chain does not come back, status 0x%x", virtio_status(&h->dev));
 	if (!vring_take(&h->queue->ring, &token, &written))
 		return fail("the device used what was not its own");
-	if (written > (h->is_console ? 0 : ROUND_BYTES) || (!h->is_console && !written))
+	if (written > (h->reads ? 0 : ROUND_BYTES) || (!h->reads && !written))
 		return fail("the device wrote %u bytes", written);
 	return true;
 }
@@ -120,6 +129,8 @@ static const struct {
 	{hostile_register_cases, &hostile_register_count},
 	{hostile_storm_cases, &hostile_storm_count},
 	{hostile_interrupt_cases, &hostile_interrupt_count},
+	{hostile_vsock_cases, &hostile_vsock_count},
+	{hostile_memory_cases, &hostile_memory_count},
 };
 
 static const char *outcome_name(unsigned outcome)
@@ -160,8 +171,15 @@ static const char *obstacle(const struct hostile *h, const struct hostile_case *
 		return "where INTx goes is not known";
 	if ((needs & NEEDS_TWO_CPUS) && smp_online() < 2)
 		return "one CPU";
-	if ((needs & NEEDS_RNG) && h->is_console)
+	if ((needs & NEEDS_RNG) && h->dev.type != VIRTIO_RNG)
 		return "for rng";
+	if ((needs & NEEDS_VSOCK) && h->dev.type != VIRTIO_VSOCK)
+		return "for vsock";
+	struct virtio_dev other;
+	if ((needs & NEEDS_BALLOON) && !virtio_find(VIRTIO_BALLOON, 0, &other))
+		return "no balloon";
+	if ((needs & NEEDS_MEM) && !virtio_find(VIRTIO_MEM, 0, &other))
+		return "no virtio-mem";
 	return NULL;
 }
 
@@ -234,12 +252,35 @@ static bool cases_list(void)
 	for (size_t g = 0; g < ARRAY_SIZE(groups); g++)
 		for (unsigned i = 0; i < *groups[g].count; i++) {
 			const struct hostile_case *one = &groups[g].cases[i];
-			print("%s%s%s%s%s\n", one->name, one->needs & NEEDS_SPLIT ? " split" : "",
+			print("%s%s%s%s%s%s%s%s\n", one->name,
+				one->needs & NEEDS_SPLIT ? " split" : "",
 				one->needs & NEEDS_PACKED ? " packed" : "",
 				one->needs & NEEDS_TWO_CPUS ? " cpus=2" : "",
-				one->needs & NEEDS_RNG ? " rng" : "");
+				one->needs & NEEDS_RNG ? " rng" : "",
+				one->needs & NEEDS_VSOCK ? " vsock" : "",
+				one->needs & NEEDS_BALLOON ? " balloon" : "",
+				one->needs & NEEDS_MEM ? " mem" : "");
 		}
 	return true;
+}
+
+static const struct target {
+	const char *name;
+	uint16_t type;
+	unsigned queue_count, queue; /* how many are used, and which one is maltreated */
+	bool reads;
+} targets[] = {
+	{"rng", VIRTIO_RNG, 1, 0, false},
+	{"console", VIRTIO_CONSOLE, 2, 1, true},
+	{"vsock", VIRTIO_VSOCK, 3, 1, true},
+};
+
+static const struct target *target_find(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(targets); i++)
+		if (!strcmp(targets[i].name, name))
+			return &targets[i];
+	return NULL;
 }
 
 bool cmd_hostile(const struct args *args)
@@ -249,18 +290,22 @@ bool cmd_hostile(const struct args *args)
 	h.options.queue_size = QUEUE_SIZE;
 	if (args->count < 2 || !strcmp(args->words[1], "list"))
 		return cases_list();
+	const struct target *target = &targets[0];
 	for (unsigned i = 2; i < args->count; i++) {
-		if (!strcmp(args->words[i], "console"))
-			h.is_console = true;
-		else if (strcmp(args->words[i], "rng") &&
-			 !virtio_option_parse(args->words[i], &h.options))
+		const struct target *named = target_find(args->words[i]);
+		if (named)
+			target = named;
+		else if (!virtio_option_parse(args->words[i], &h.options))
 			return fail("%s is no option", args->words[i]);
 	}
-	if (!virtio_find(h.is_console ? VIRTIO_CONSOLE : VIRTIO_RNG, 0, &h.dev))
+	/* The services let go of their device; "vsock start" brings them back. */
+	if ((target->type == VIRTIO_VSOCK && !vsock_stop()) ||
+		!virtio_find(target->type, 0, &h.dev))
 		return false;
-	h.queue_count = h.is_console ? 2 : 1;
-	h.queue = &h.dev.queues[h.queue_count - 1];
-	h.flags = h.is_console ? 0 : VRING_DESC_WRITE;
+	h.queue_count = target->queue_count;
+	h.queue = &h.dev.queues[target->queue];
+	h.reads = target->reads;
+	h.flags = h.reads ? 0 : VRING_DESC_WRITE;
 	h.scratch = page_alloc(HOSTILE_SCRATCH / PAGE_SIZE);
 	if (!h.scratch)
 		return fail("no memory");

@@ -7,6 +7,7 @@
 #include "clock.h"
 #include "commands.h"
 #include "lib.h"
+#include "memory_devices.h"
 #include "page.h"
 #include "paging.h"
 #include "virtio_pci.h"
@@ -225,6 +226,23 @@ static bool hotplug_state(uint64_t first, uint64_t blocks)
 	uint16_t state = hotplug.response->state;
 	print("state=%s\n", state < ARRAY_SIZE(states) ? states[state] : "unknown");
 	return true;
+}
+
+/* --- for others --- */
+
+bool hotplug_block_plug(uint64_t *start, uint64_t *len_bytes)
+{
+	static const struct virtio_options options;
+	if (!hotplug_start(&options) || !ask(REQ_PLUG, hotplug.blocks - 1, 1))
+		return false;
+	*start = block_start(hotplug.blocks - 1);
+	*len_bytes = hotplug.block_bytes;
+	return true;
+}
+
+bool hotplug_block_unplug(void)
+{
+	return ask(REQ_UNPLUG, hotplug.blocks - 1, 1);
 }
 
 static bool hotplug_do(const char *what, uint64_t first, uint64_t blocks)

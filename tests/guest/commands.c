@@ -56,7 +56,7 @@ const struct command commands[] = {
 		.summary = "stream sockets to the host; ports 7, 9, 19 listen while a key is waited for",
 		.run = cmd_vsock},
 	{.name = "hostile",
-		.usage = "list|all|CASE [rng|console] [OPTION]...",
+		.usage = "list|all|CASE [rng|console|vsock] [OPTION]...",
 		.summary = "do what a driver must not do, and see what the device makes of it",
 		.run = cmd_hostile},
 };

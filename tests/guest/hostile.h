@@ -32,15 +32,18 @@ enum {
 	NEEDS_MSIX = 0x40,
 	NEEDS_RING_RESET = 0x80, /* negotiated; without it, it is not */
 	NEEDS_INTX = 0x100,
+	NEEDS_VSOCK = 0x200,
+	NEEDS_BALLOON = 0x400, /* besides the device */
+	NEEDS_MEM = 0x800,     /* likewise virtio-mem, with a block that the host wants plugged */
 };
 
 struct hostile {
 	struct virtio_dev dev;
-	struct virtio_queue *queue; /* rng's, or the console's TX */
-	unsigned queue_count;
-	uint64_t features; /* but for what the options say */
+	struct virtio_queue *queue; /* rng's, or TX */
+	unsigned queue_count;       /* that are used */
+	uint64_t features;          /* but for what the options say */
 	struct virtio_options options;
-	bool is_console;
+	bool reads;       /* the device reads what is in this queue, and otherwise writes */
 	uint16_t flags;   /* of a descriptor as the device wants it: 0, or VRING_DESC_WRITE */
 	uint8_t *scratch; /* HOSTILE_SCRATCH bytes for buffers, page-aligned */
 };
@@ -61,9 +64,10 @@ struct hostile_case {
 
 extern const struct hostile_case hostile_chain_cases[], hostile_table_cases[],
 	hostile_queue_cases[], hostile_register_cases[], hostile_storm_cases[],
-	hostile_interrupt_cases[];
+	hostile_interrupt_cases[], hostile_vsock_cases[], hostile_memory_cases[];
 extern const unsigned hostile_chain_count, hostile_table_count, hostile_queue_count,
-	hostile_register_count, hostile_storm_count, hostile_interrupt_count;
+	hostile_register_count, hostile_storm_count, hostile_interrupt_count, hostile_vsock_count,
+	hostile_memory_count;
 
 /* --- of the frame --- */
 
@@ -73,6 +77,9 @@ bool hostile_stop(struct hostile *h);
 
 /* One correct chain, there and back. */
 bool hostile_round(struct hostile *h);
+
+/* The guest_cid of a vsock device. */
+uint64_t hostile_vsock_cid(const struct hostile *h);
 
 /* The end of the RAM that lies highest below 4 GiB. */
 uint64_t hostile_ram_end(void);

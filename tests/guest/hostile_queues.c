@@ -28,7 +28,7 @@ static bool setup_begin(struct hostile *h, struct setup *setup)
 		.packed = h->options.packed,
 		.event_idx = h->options.event_idx,
 	};
-	common_write16(&h->dev, COMMON_QUEUE_SELECT, (uint16_t)(h->queue_count - 1));
+	common_write16(&h->dev, COMMON_QUEUE_SELECT, (uint16_t)(h->queue - h->dev.queues));
 	uint16_t max = common_read16(&h->dev, COMMON_QUEUE_SIZE);
 	params.size = params.size < max ? params.size : max;
 	if (!vring_init(&h->queue->ring, &params))

@@ -22,7 +22,7 @@
 static bool add_one(struct hostile *h, unsigned piece, uint32_t len_bytes)
 {
 	struct vring_segment segment = {(uint64_t)h->scratch + piece * PAGE_SIZE / 2, len_bytes};
-	return vring_add(&h->queue->ring, &segment, h->is_console, !h->is_console, piece);
+	return vring_add(&h->queue->ring, &segment, h->reads, !h->reads, piece);
 }
 
 static bool kick_storm(struct hostile *h, unsigned *outcome)
@@ -61,7 +61,7 @@ static bool reset_in_flight(struct hostile *h, unsigned *outcome)
 	*outcome = OUTCOME_CHECKED;
 	for (unsigned i = 0; i < RESETS; i++) {
 		for (unsigned piece = 0; vring_room(&h->queue->ring, 1) && piece < 16; piece++)
-			if (!add_one(h, piece, h->is_console ? 1 : PAGE_SIZE / 2))
+			if (!add_one(h, piece, h->reads ? 1 : PAGE_SIZE / 2))
 				return fail("no room");
 		vring_show(&h->queue->ring);
 		virtio_kick(h->queue);

@@ -5,7 +5,11 @@ by case, while another guest and the control channel go on being served. What th
 during each case and printed; the bound is one that only a stall would miss."""
 import os
 import re
+import resource
 import select
+import signal
+import socket
+import subprocess
 import sys
 import threading
 import time
@@ -18,6 +22,10 @@ from daemon import Daemon, require_kvm  # noqa: E402
 
 STALL_SECONDS = 20
 CASE_SECONDS = 120
+ECHO_PORT, DEAF_PORT = 80, 81  # tests/guest/hostile_vsock.c
+STORM_PORT = 82
+STORMS, STORM_CONNECTIONS = 5, 20000
+MEM_BLOCK = 2 << 20
 
 
 class Serial:
@@ -78,8 +86,76 @@ class Watcher(threading.Thread):
             self.failure = failure
 
 
-def launch(client, name, **more):
+class Peer(threading.Thread):
+    """Who listens on the host for the guest's vsock connections to a port: an echo, or somebody who
+    accepts and does not read."""
+
+    def __init__(self, path, echoes):
+        super().__init__(daemon=True)
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(path)
+        self.listener.listen(1000)
+        self.echoes = echoes
+
+    def close(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.join()
+        self.listener.close()
+
+    def run(self):
+        poll, socks = select.epoll(), {}
+        poll.register(self.listener, select.EPOLLIN)
+        while True:
+            for fd, events in poll.poll():
+                if fd == self.listener.fileno():
+                    if events & select.EPOLLHUP:
+                        return
+                    sock, _ = self.listener.accept()
+                    sock.setblocking(False)
+                    socks[sock.fileno()] = sock
+                    poll.register(sock, select.EPOLLIN if self.echoes else select.EPOLLHUP)
+                elif not self.serve(socks[fd], events):
+                    poll.unregister(fd)
+                    socks.pop(fd).close()
+
+    @staticmethod
+    def serve(sock, events):
+        """False at the end. What does not fit is lost: nobody here sends so much."""
+        try:
+            data = sock.recv(65536) if events & select.EPOLLIN else b""
+            if data:
+                sock.send(data)
+            return data
+        except BlockingIOError:
+            return True
+        except ConnectionError:
+            return False
+
+
+# One that a test kills: accepts, and closes what it has accepted as soon as the other end has.
+STORM_PEER = """
+import os, select, socket, sys
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1])
+listener.listen(1000)
+print("ready", flush=True)
+poll, socks = select.epoll(), {}
+poll.register(listener, select.EPOLLIN)
+while True:
+    for fd, _ in poll.poll():
+        if fd == listener.fileno():
+            sock, _ = listener.accept()
+            socks[sock.fileno()] = sock
+            poll.register(sock, select.EPOLLIN)
+        else:
+            socks.pop(fd).close()
+"""
+
+
+def launch(client, name, setup=None, **more):
     guest = client.launch(name, wire.builtin(guest_memory=64 << 20, **more))
+    if setup:
+        setup(guest)
     serial = Serial(guest)
     serial.expect("\n> ")
     return serial
@@ -108,12 +184,19 @@ class HostileGuest(unittest.TestCase):
         with Daemon() as d:
             client = d.client()
             d.watching = d.client()
-            hostile = launch(client, "hostile", cpus=2, virtio_console=True, virtio_rng=True)
+            path = os.path.join(d.folder.name, "v")
+            hostile = launch(client, "hostile", lambda guest: guest.mem().request(MEM_BLOCK),
+                             cpus=2, virtio_console=True, virtio_rng=True, virtio_balloon=True,
+                             virtio_mem=True, virtio_mem_region_size=64 * MEM_BLOCK,
+                             virtio_vsock=True, vsock_uds_path=path)
+            peers = [Peer(f"{path}_{ECHO_PORT}", True), Peer(f"{path}_{DEAF_PORT}", False)]
+            for peer in peers:
+                peer.start()
             d.neighbour = launch(d.watching, "neighbour")
             hostile.send("hostile list")
             listed = hostile.expect(r"(?s)hostile list\r?\n(.*?)VERDICT hostile ok")[1].decode()
             cases = re.findall(r"(?m)^([a-z0-9-]{3,})\b", listed)
-            self.assertGreater(len(cases), 60, listed)
+            self.assertGreater(len(cases), 90, listed)
             for case in cases:
                 found = self.watched(d, hostile, f"hostile {case} {device} {ring}",
                                      rf"VERDICT hostile {case} (ok|failed|skipped)([^\r\n]*)")
@@ -122,10 +205,70 @@ class HostileGuest(unittest.TestCase):
             # And it is still a guest like any other.
             hostile.send("rng 1000")
             hostile.expect("VERDICT rng ok")
+            self.vsock_answers(path, hostile)
             client.force_shutdown("hostile")
             client.force_shutdown("neighbour")
             hostile.close()
             d.neighbour.close()
+            for peer in peers:
+                peer.close()
+
+    @staticmethod
+    def vsock_answers(path, serial):
+        serial.send("vsock start")
+        serial.expect("VERDICT vsock ok")
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(STALL_SECONDS)
+            sock.connect(path)
+            sock.sendall(b"CONNECT 7\nhello")
+            answer = b""
+            while not answer.endswith(b"hello"):
+                more = sock.recv(100)
+                if not more:
+                    raise AssertionError(f"vsock says only {answer}")
+                answer += more
+
+    def test_vsock_split(self):
+        self.run_cases("vsock", "split")
+
+    def test_vsock_packed(self):
+        self.run_cases("vsock", "packed")
+
+    def test_vsock_storm_while_the_peer_is_killed(self):
+        with Daemon() as d:
+            client = d.client()
+            d.watching = d.client()
+            path = os.path.join(d.folder.name, "v")
+            hostile = launch(client, "hostile", virtio_vsock=True, vsock_uds_path=path)
+            d.neighbour = launch(d.watching, "neighbour")
+            self.storm(d, path, hostile)
+            files = len(d.fds())
+            for _ in range(STORMS):
+                self.storm(d, path, hostile)
+            self.vsock_answers(path, hostile)
+            deadline = time.monotonic() + STALL_SECONDS
+            while len(d.fds()) > files and time.monotonic() < deadline:
+                d.watching.info()  # a round trip
+            self.assertLessEqual(len(d.fds()), files)
+            client.force_shutdown("hostile")
+            client.force_shutdown("neighbour")
+            hostile.close()
+            d.neighbour.close()
+
+    def storm(self, d, path, hostile):
+        """Connections come and go until the peer is killed; then the guest is refused."""
+        name = f"{path}_{STORM_PORT}"
+        with subprocess.Popen([sys.executable, "-c", STORM_PEER, name],
+                              stdout=subprocess.PIPE) as peer:
+            self.assertEqual(peer.stdout.readline(), b"ready\n")
+            killer = threading.Timer(0.3, peer.send_signal, [signal.SIGKILL])
+            killer.start()
+            try:
+                self.watched(d, hostile, f"vsock storm {STORM_PORT} {STORM_CONNECTIONS * 100} 32",
+                             r"VERDICT vsock failed: connection refused after \d+")
+            finally:
+                killer.join()
+        os.unlink(name)
 
     def test_rng_split(self):
         self.run_cases("rng", "split")
@@ -143,4 +286,6 @@ class HostileGuest(unittest.TestCase):
 if __name__ == "__main__":
     require_kvm()
     daemon.PATIENCE = 120
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(files[1], 8192), files[1]))
     unittest.main(verbosity=2, argv=sys.argv)

@@ -212,6 +212,76 @@ Test(hostile_vsock, more_connections_than_there_may_be)
 	vrig_finish(&rig);
 }
 
+Test(hostile_vsock, flood_of_resets_gets_no_answer)
+{
+	struct vsock_header h = {.src_cid = VRIG_CID,
+		.dst_cid = VSOCK_CID_HOST,
+		.type = VSOCK_TYPE_STREAM,
+		.op = VSOCK_OP_RST};
+	struct vrig_conn c;
+	char byte;
+
+	start(8);
+	c = vrig_guest_connects(&rig, PORT, 5);
+	for (uint32_t i = 0; i < 20000; i++) {
+		h.src_port = 6 + i % 100; /* beside the live connection */
+		h.dst_port = i % 2 ? PORT : PORT + 1;
+		while (!vrig_send(&rig, &h, NULL, 0))
+			vrig_run(&rig);
+	}
+	vrig_expect_none(&rig);
+	vrig_data(&rig, &c, "x", 1);
+	cr_assert_eq(vrig_read(&rig, c.fd, &byte, 1), 1, "the others' RSTs are not its own");
+	vrig_op(&rig, &c, VSOCK_OP_RST, 0);
+	vrig_op(&rig, &c, VSOCK_OP_RST, 0);
+	vrig_expect_none(&rig);
+	cr_assert_eq(rig.vsock.count, 0u);
+	cr_assert_eq(rig.vsock.ports.quarantine.count, 0u, "ended by its own side");
+	close(c.fd);
+	vrig_finish(&rig);
+}
+
+/* --- credit --- */
+
+/* What the guest has told so far allows so many bytes in all; lies allow nothing. */
+static uint32_t allowed_bytes(const struct vrig_conn *c, uint32_t got)
+{
+	return c->fwd_cnt <= got ? c->fwd_cnt + c->buf_alloc : 0;
+}
+
+Test(hostile_vsock, credit_is_obeyed_whatever_the_guest_tells)
+{
+	static char bytes[20000];
+	struct vrig_conn c;
+	uint64_t seed = 7;
+	uint32_t got = 0, most = 0, lies = 0;
+
+	start(16);
+	c = vrig_guest_connects(&rig, PORT, 5);
+	c.buf_alloc = 0;
+	vrig_op(&rig, &c, VSOCK_OP_CREDIT_UPDATE, 0);
+	vrig_run(&rig);
+	cr_assert_eq(send(c.fd, bytes, sizeof(bytes), MSG_DONTWAIT), sizeof(bytes));
+	while (got < sizeof(bytes)) {
+		uint32_t kind = (uint32_t)queue_rig_random(&seed) % 4, allowed;
+
+		/* Shrinks, grows, is nothing, or is for more bytes than there were. */
+		c.buf_alloc = kind ? (uint32_t)queue_rig_random(&seed) % 300 : 0;
+		c.fwd_cnt = kind == 3 ? got + 1 + (uint32_t)queue_rig_random(&seed) : got;
+		lies += c.fwd_cnt > got;
+		allowed = allowed_bytes(&c, got);
+		most = allowed > most ? allowed : most;
+		vrig_op(&rig, &c, VSOCK_OP_CREDIT_UPDATE, 0);
+		while (vrig_take(&rig, &packet))
+			if (packet.h.op == VSOCK_OP_RW)
+				got += packet.h.len;
+		cr_assert_leq(got, most, "%u bytes came, at most %u were allowed", got, most);
+	}
+	cr_assert_gt(lies, 10u);
+	close(c.fd);
+	vrig_finish(&rig);
+}
+
 /* --- storms --- */
 
 Test(hostile_vsock, connection_storm_while_clients_are_killed)
