@@ -16,11 +16,14 @@ import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
 import daemon  # noqa: E402
+import vsock_peer  # noqa: E402
 
 ECHO, DISCARD, SOURCE = 7, 9, 19
 MANY_BYTES = 16 << 20
 BLOCK = 1 << 18
 MANY = 1000
+CONNECTIONS = 10000
+GROWTH_KIB = 2048  # of the daemon, after all of these connections
 
 
 def splitmix64(state):
@@ -238,6 +241,20 @@ class VsockData(daemon.Case):
             said = self.command(f"vsock ping 5000 {size} 50")
             self.assertRegex(said, rf"vsock ping port=5000 n=50 size={size} min_ns=\d+ p50_ns=\d+ ")
         self.assertIn("count=300 parallel=8", self.command("vsock storm 5000 300 8"))
+
+    def test_ten_thousand_connections_leave_nothing(self):
+        peer = vsock_peer.Peer(f"{self.path}_5000")
+        peer.start()
+        self.addCleanup(peer.close)
+        self.command("vsock storm 5000 200 16 100")
+        files, mappings = len(self.daemon.fds()), self.daemon.mappings()
+        resident = self.daemon.status("RssAnon")
+        said = self.command(f"vsock storm 5000 {CONNECTIONS} 16 100")
+        self.assertIn(f"count={CONNECTIONS} parallel=16 bytes=100", said)
+        self.until(lambda: len(self.daemon.fds()) <= files)
+        self.assertLessEqual(self.daemon.mappings(), mappings + 8)
+        if not daemon.sanitized():
+            self.assertLess(self.daemon.status("RssAnon"), resident + GROWTH_KIB)
 
     def test_the_guest_sends(self):
         got, lock = [], threading.Lock()

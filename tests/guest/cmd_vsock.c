@@ -125,7 +125,10 @@ static bool run_storm(const struct work *work)
 	uint64_t parallel = work->count > 2 ? work->numbers[2] : 1;
 	if (!work->numbers[1] || !parallel || parallel > VSOCK_CONNS_MAX)
 		return fail("COUNT is at least 1, PARALLEL 1 to %u", VSOCK_CONNS_MAX);
-	return vsock_storm((uint32_t)work->numbers[0], work->numbers[1], (unsigned)parallel);
+	if (work->numbers[3] > VSOCK_STORM_BYTES)
+		return fail("BYTES is at most %u", VSOCK_STORM_BYTES);
+	return vsock_storm((uint32_t)work->numbers[0], work->numbers[1], (unsigned)parallel,
+		(uint32_t)work->numbers[3]);
 }
 
 static const struct subcommand {

@@ -51,9 +51,10 @@ const struct command commands[] = {
 		.run = cmd_hotplug},
 	{.name = "vsock",
 		.usage = "connect PORT TEXT|listen PORT [TEXT]|stat|ping PORT SIZE COUNT|"
-			 "send PORT BYTES SIZE [STREAMS]|storm PORT COUNT [PARALLEL]|"
+			 "send PORT BYTES SIZE [STREAMS]|storm PORT COUNT [PARALLEL [BYTES]]|"
 			 "start [buf=BYTES] [spin=US] [OPTION]...|stop|reset",
-		.summary = "stream sockets to the host; ports 7, 9, 19 listen while a key is waited for",
+		.summary = "stream sockets to the host; ports 7, 9, 19 listen while a key is "
+			   "waited for",
 		.run = cmd_vsock},
 	{.name = "hostile",
 		.usage = "list|all|CASE [rng|console|vsock] [OPTION]...",

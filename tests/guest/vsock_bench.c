@@ -139,45 +139,79 @@ bool vsock_send_all(uint32_t port, uint64_t bytes, uint32_t size, unsigned strea
 	return ok;
 }
 
-/* Opens the next one in each place whose last one is closed. */
-static bool storm_run(struct vsock_stream *s, uint32_t port, uint64_t count, unsigned parallel)
+/* A storm's parameters, and how many connections have been opened and are over. */
+static struct storm {
+	uint32_t port, bytes;
+	uint64_t count, opened;
+	unsigned parallel;
+	volatile uint64_t closed;
+	uint8_t *texts; /* a page each */
+} storm;
+
+static bool storm_open(struct vsock_stream *s, unsigned place)
 {
-	static volatile uint64_t closed;
-	uint64_t opened = 0;
-	closed = 0;
-	while (closed < count) {
-		uint64_t seen = closed;
-		for (unsigned i = 0; i < parallel && opened < count; i++) {
-			if (s[i].conn || (s[i].closed && s[i].refused))
-				continue;
-			s[i] = (struct vsock_stream){.ends = VSOCK_SHUTDOWN_BOTH, .also = &closed};
-			if (!vsock_stream_connect(&s[i], VSOCK_CID_HOST, port))
-				return false;
-			opened++;
-		}
-		if (!step_until(&closed, seen + 1))
-			return false;
-		for (unsigned i = 0; i < parallel; i++)
-			if (s[i].closed && s[i].refused)
-				return fail("connection refused after %lu", closed);
-	}
+	*s = (struct vsock_stream){.data = vsock_pattern(),
+		.left = storm.bytes,
+		.text = storm.texts + place * PAGE_SIZE,
+		.size = storm.bytes,
+		.ends = storm.bytes ? VSOCK_SHUTDOWN_SEND : VSOCK_SHUTDOWN_BOTH,
+		.also = &storm.closed};
+	storm.opened++;
+	return vsock_stream_connect(s, VSOCK_CID_HOST, storm.port);
+}
+
+/* Was all well with one that is over? */
+static bool storm_check(const struct vsock_stream *s)
+{
+	if (s->refused)
+		return fail("connection refused after %lu", storm.closed);
+	if (s->received != storm.bytes || memcmp(s->text, vsock_pattern(), storm.bytes) != 0)
+		return fail("%lu bytes came back, or others than %u", s->received, storm.bytes);
 	return true;
 }
 
-bool vsock_storm(uint32_t port, uint64_t count, unsigned parallel)
+/* Opens the next one in each place whose last one is over. */
+static bool storm_run(struct vsock_stream *s)
+{
+	while (storm.closed < storm.count) {
+		uint64_t seen = storm.closed;
+		for (unsigned i = 0; i < storm.parallel; i++) {
+			if (s[i].conn)
+				continue;
+			if (s[i].closed && !storm_check(&s[i]))
+				return false;
+			s[i].closed = 0;
+			if (storm.opened < storm.count && !storm_open(&s[i], i))
+				return false;
+		}
+		if (!step_until(&storm.closed, seen + 1))
+			return false;
+	}
+	for (unsigned i = 0; i < storm.parallel; i++)
+		if (s[i].closed && !storm_check(&s[i]))
+			return false;
+	return true;
+}
+
+bool vsock_storm(uint32_t port, uint64_t count, unsigned parallel, uint32_t bytes)
 {
 	uint64_t pages = pages_of(parallel * sizeof(struct vsock_stream));
-	struct vsock_stream *s = page_alloc(pages);
-	if (!s)
+	struct vsock_stream *s = page_alloc(pages + parallel);
+	if (!s || !vsock_pattern())
 		return fail("no memory");
+	storm = (struct storm){.port = port,
+		.count = count,
+		.parallel = parallel,
+		.bytes = bytes,
+		.texts = (uint8_t *)s + pages * PAGE_SIZE};
 	uint64_t start = rdtsc();
-	bool ok = storm_run(s, port, count, parallel);
+	bool ok = storm_run(s);
 	uint64_t us = clock_ns(rdtsc() - start) / 1000;
 	if (ok)
-		print("vsock storm port=%u count=%lu parallel=%u us=%lu per_s=%lu\n", port, count,
-			parallel, us, us ? count * 1000000 / us : 0);
+		print("vsock storm port=%u count=%lu parallel=%u bytes=%u us=%lu per_s=%lu\n", port,
+			count, parallel, bytes, us, us ? count * 1000000 / us : 0);
 	for (unsigned i = 0; i < parallel; i++)
 		vsock_stream_close(&s[i]);
-	page_free(s, pages);
+	page_free(s, pages + parallel);
 	return ok;
 }

@@ -15,7 +15,12 @@ bool vsock_ping(uint32_t port, uint64_t size, uint64_t count);
  */
 bool vsock_send_all(uint32_t port, uint64_t bytes, uint32_t size, unsigned streams);
 
-/* `count` connections, `parallel` at a time, opened and closed again without data. */
-bool vsock_storm(uint32_t port, uint64_t count, unsigned parallel);
+#define VSOCK_STORM_BYTES 4096U /* at most */
+
+/*
+ * `count` connections, `parallel` at a time, opened and closed again; meanwhile each sends `bytes`
+ * bytes of the pattern, ends its direction, and has to get the same back.
+ */
+bool vsock_storm(uint32_t port, uint64_t count, unsigned parallel, uint32_t bytes);
 
 #endif

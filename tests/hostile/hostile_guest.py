@@ -19,6 +19,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import daemon  # noqa: E402
 import wire  # noqa: E402
 from daemon import Daemon, require_kvm  # noqa: E402
+from vsock_peer import Peer  # noqa: E402
 
 STALL_SECONDS = 20
 CASE_SECONDS = 120
@@ -84,52 +85,6 @@ class Watcher(threading.Thread):
                 self.round()
         except Exception as failure:  # pylint: disable=broad-except
             self.failure = failure
-
-
-class Peer(threading.Thread):
-    """Who listens on the host for the guest's vsock connections to a port: an echo, or somebody who
-    accepts and does not read."""
-
-    def __init__(self, path, echoes):
-        super().__init__(daemon=True)
-        self.listener = socket.socket(socket.AF_UNIX)
-        self.listener.bind(path)
-        self.listener.listen(1000)
-        self.echoes = echoes
-
-    def close(self):
-        self.listener.shutdown(socket.SHUT_RDWR)
-        self.join()
-        self.listener.close()
-
-    def run(self):
-        poll, socks = select.epoll(), {}
-        poll.register(self.listener, select.EPOLLIN)
-        while True:
-            for fd, events in poll.poll():
-                if fd == self.listener.fileno():
-                    if events & select.EPOLLHUP:
-                        return
-                    sock, _ = self.listener.accept()
-                    sock.setblocking(False)
-                    socks[sock.fileno()] = sock
-                    poll.register(sock, select.EPOLLIN if self.echoes else select.EPOLLHUP)
-                elif not self.serve(socks[fd], events):
-                    poll.unregister(fd)
-                    socks.pop(fd).close()
-
-    @staticmethod
-    def serve(sock, events):
-        """False at the end. What does not fit is lost: nobody here sends so much."""
-        try:
-            data = sock.recv(65536) if events & select.EPOLLIN else b""
-            if data:
-                sock.send(data)
-            return data
-        except BlockingIOError:
-            return True
-        except ConnectionError:
-            return False
 
 
 # One that a test kills: accepts, and closes what it has accepted as soon as the other end has.
