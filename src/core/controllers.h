@@ -30,6 +30,7 @@ struct console_controller {
 /* What a guest that connects tells the acceptor; given back with the answer as it is. */
 struct vsock_accept {
 	uint32_t src_cid, src_port, port;
+	uint16_t type;   /* 1 STREAM, 2 SEQPACKET: what the socket of the answer must be */
 	uint64_t serial; /* which of all connections; for the device */
 };
 
@@ -72,9 +73,9 @@ struct vsock_controller {
 	/* Ends the listener if it is this acceptor's; what it has not answered is refused, what it
 	 * has accepted lives on. */
 	void (*unlisten)(struct device *dev, uint32_t port, struct vsock_acceptor *a);
-	/* The answer to `accept`. fd ≥ 0: the end that the device is to use, a SOCK_STREAM socket;
-	 * ownership passes in any case. fd < 0: refused. A request that is over by now is ignored.
-	 */
+	/* The answer to `accept`. fd ≥ 0: the end that the device is to use, SOCK_STREAM or
+	 * SOCK_SEQPACKET; if that is not what the guest asked for, it is refused. Ownership passes
+	 * in any case. fd < 0: refused. A request that is over by now is ignored. */
 	void (*accepted)(struct device *dev, const struct vsock_accept *request, int fd);
 	/* 0: `done` will come. -ENOSPC: no port or no connection is left; -ENOMEM;
 	 * -ECONNREFUSED: the device is going away. */

@@ -183,6 +183,7 @@ static void lists_init(struct vsock *v)
 	list_init(&v->control);
 	list_init(&v->data);
 	list_init(&v->reap);
+	list_init(&v->piecewise_waiting);
 	reactor_task_init(&v->reap_task, reap);
 }
 
@@ -195,8 +196,8 @@ int vsock_init(struct vsock *v, struct virtio_env *env, uint32_t guest_cid, stru
 	v->guest_cid = guest_cid;
 	memcpy(v->config, &guest_cid, sizeof(guest_cid));
 	lists_init(v);
-	err = virtio_device_init(
-		&v->dev, &vsock_ops, env, "virtio-vsock", VSOCK_F_STREAM, VSOCK_QUEUES, sizes, d);
+	err = virtio_device_init(&v->dev, &vsock_ops, env, "virtio-vsock",
+		VSOCK_F_STREAM | VSOCK_F_SEQPACKET, VSOCK_QUEUES, sizes, d);
 	if (err)
 		return err;
 	/* Receive buffers are used up in another order than they come. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Virtio vsock (virtio 1.2 §5.10): stream sockets between the guest and clients of this host.
+/* Virtio vsock (virtio 1.2 §5.10): sockets between the guest and clients of this host. Streams as
+ * drawn here; SEQPACKET's messages are in vsock_seq.c.
  *
  *   tx  ─▶ header copied, checked ─▶ connection ─▶ batch of chains ─▶ one sendmsg ─▶ ┌────────┐
  *                  │                     └─ what the socket does not take: kept ────▶ │ client │
@@ -18,7 +19,8 @@
 #include "virtio/vsock_packet.h"
 #include "virtio/vsock_ports.h"
 
-#define VSOCK_F_STREAM (1ULL << 0)
+#define VSOCK_F_STREAM    (1ULL << 0)
+#define VSOCK_F_SEQPACKET (1ULL << 1)
 
 #define VSOCK_RX         0
 #define VSOCK_TX         1
@@ -35,6 +37,8 @@
 #define VSOCK_BUF_ALLOC       (256u << 10)
 #define VSOCK_BUF_ALLOC_SMALL (16u << 10)
 #define VSOCK_PLEDGE_MAX      (256ULL << 20)
+/* The longest message of a client; the guest's have room in what is kept for its connection. */
+#define VSOCK_MESSAGE_MAX (1u << 20)
 
 /* How long the guest may take to answer a REQUEST, and a SHUTDOWN of both directions. */
 #define VSOCK_ANSWER_NS 5000000000ULL
@@ -68,6 +72,8 @@ struct vsock {
 	struct list rx_unused;            /* of these records */
 	struct list rx_spare;             /* taken from the queue, not needed yet; oldest first */
 	struct list rx_ops_free;
+	struct vsock_conn *piecewise;  /* whose message is delivered from a copy */
+	struct list piecewise_waiting; /* those that come after it */
 	unsigned int rx_ops, rx_ops_busy;
 	uint64_t starved_since_ns; /* 0: not */
 
@@ -99,8 +105,9 @@ int vsock_adopt(struct vsock *v, uint32_t port, struct vsock_acceptor *a);
 void vsock_unlisten(struct vsock *v, uint32_t port, struct vsock_acceptor *a);
 void vsock_accepted(struct vsock *v, const struct vsock_accept *request, int fd);
 int vsock_connect(struct vsock *v, uint32_t guest_port, struct vsock_connect *c);
-/* vsock_connect_over: the same with a socket that is there already, owned if 0 is returned. With
- * err 0 `done` comes before anything of the guest's is written to it; its fd is -1 in any case. */
+/* vsock_connect_over: the same with a socket that is there already, owned if 0 is returned, and
+ * whose type is the connection's. With err 0 `done` comes before anything of the guest's is written
+ * to it; its fd is -1 in any case. */
 int vsock_connect_over(struct vsock *v, uint32_t guest_port, struct vsock_connect *c, int fd);
 void vsock_connect_cancel(struct vsock *v, struct vsock_connect *c);
 void vsock_figures(struct vsock *v, struct vsock_figures *to);

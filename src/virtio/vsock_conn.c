@@ -48,6 +48,7 @@ static void closing_start(struct vsock_conn *c)
 {
 	conn_enter(c, VSOCK_CLOSING);
 	c->in_ended = true;
+	vsock_seq_drop(c);
 	c->own_shutdown = VSOCK_SHUTDOWN_BOTH;
 	vsock_tx_drop(c);
 	vsock_rx_control(c, VSOCK_PENDING(VSOCK_OP_SHUTDOWN));
@@ -71,19 +72,21 @@ void vsock_conn_drain(struct vsock_conn *c)
 {
 	conn_enter(c, VSOCK_DRAINING);
 	c->in_ended = true;
+	vsock_seq_drop(c);
 	vsock_conn_out_moved(c);
 }
 
 void vsock_conn_unwanted(struct vsock_conn *c)
 {
 	c->in_ended = true;
+	vsock_seq_drop(c);
 	if (is_gone(c))
 		closing_start(c);
 }
 
 /* Without credit nothing can be read to see whether the end has come; a look costs a system call,
  * but only when the client has shut something down. */
-static bool is_at_end(const struct vsock_conn *c)
+bool vsock_conn_is_at_end(const struct vsock_conn *c)
 {
 	uint8_t byte;
 	ssize_t n = c->poll_seen ? recv(c->file.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) : 1;
@@ -94,6 +97,10 @@ static bool is_at_end(const struct vsock_conn *c)
 
 void vsock_conn_read_check(struct vsock_conn *c)
 {
+	if (c->type == VSOCK_TYPE_SEQPACKET) {
+		vsock_seq_read_check(c);
+		return;
+	}
 	if (c->state != VSOCK_CONNECTED || c->in_ended || !c->readable || c->recv)
 		return;
 	if (credit_free(&c->credit)) {
@@ -103,7 +110,7 @@ void vsock_conn_read_check(struct vsock_conn *c)
 		vsock_rx_data(c);
 		return;
 	}
-	if (is_at_end(c)) {
+	if (vsock_conn_is_at_end(c)) {
 		vsock_conn_in_ended(c, false);
 	} else if (!c->credit_asked) {
 		c->credit_asked = true;
@@ -172,12 +179,13 @@ static void links_init(struct vsock_conn *c)
 	list_init(&c->control_link);
 	list_init(&c->fill_link);
 	list_init(&c->accept_link);
+	list_init(&c->piece_link);
 	reactor_timer_init(&c->timer, answer_missing);
 	c->poll.done = poll_done;
 }
 
 struct vsock_conn *vsock_conn_create(
-	struct vsock *v, const struct vsock_key *key, enum vsock_state state)
+	struct vsock *v, const struct vsock_key *key, enum vsock_state state, uint16_t type)
 {
 	struct vsock_conn *c = calloc(1, sizeof(*c));
 
@@ -185,6 +193,7 @@ struct vsock_conn *vsock_conn_create(
 		return NULL;
 	c->v = v;
 	c->state = state;
+	c->type = type;
 	c->node.key = *key;
 	c->serial = ++v->serial;
 	c->file = IO_FILE_NONE;
@@ -202,8 +211,13 @@ struct vsock_conn *vsock_conn_create(
 
 void vsock_conn_open(struct vsock_conn *c, int fd, uint32_t pending)
 {
+	int room = (int)c->credit.buf_alloc;
+
 	conn_enter(c, VSOCK_CONNECTED);
 	reactor_timer_stop(vsock_home(c->v), &c->timer);
+	/* A message leaves as a whole or not at all. */
+	if (c->type == VSOCK_TYPE_SEQPACKET)
+		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
 	io_file_open(vsock_home(c->v), &c->file, fd);
 	poll_start(c);
 	vsock_rx_control(c, pending);
@@ -258,6 +272,7 @@ void vsock_conn_fail(struct vsock_conn *c, enum vsock_close how, int err)
 	reactor_timer_stop(r, &c->timer);
 	list_del(&c->data_link);
 	list_del(&c->accept_link);
+	vsock_seq_drop(c);
 	pending_last(c, how == VSOCK_CLOSE_FORCED || how == VSOCK_CLOSE_RST);
 	if (!lingers) {
 		vsock_tx_drop(c);
@@ -281,6 +296,7 @@ void vsock_conn_release(struct vsock_conn *c)
 	if (c->state != VSOCK_CLOSED || c->poll.in_flight || c->send.in_flight || c->recv ||
 		vsock_tx_waiting(c))
 		return;
+	kept_drop(&c->kept); /* the beginning of a message */
 	io_file_close(vsock_home(v), &c->file);
 	if (c->pending)
 		return;

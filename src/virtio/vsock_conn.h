@@ -79,10 +79,17 @@ struct vsock_recv {
 	struct iovec iov[VSOCK_RECV_IOV];
 };
 
+/* A message of the client's that the receive buffers at hand could not take as a whole. */
+struct vsock_piece {
+	uint8_t *bytes; /* NULL: none */
+	uint32_t len, done;
+};
+
 struct vsock_conn {
 	struct vsock_node node;
 	struct vsock *v;
 	enum vsock_state state;
+	uint16_t type; /* enum vsock_type */
 	uint64_t serial;
 	struct list link; /* in conns or reap */
 	struct io_file file;
@@ -108,6 +115,13 @@ struct vsock_conn {
 	struct vsock_recv *recv;
 	struct list data_link;
 
+	/* SEQPACKET; vsock_seq.c */
+	uint32_t next_bytes;      /* the length of the client's next message; 0: unknown */
+	struct vsock_piece piece; /* of v->piecewise */
+	struct list piece_link;
+	struct msghdr out; /* of `send` */
+	struct iovec out_iov[2];
+
 	uint32_t pending; /* VSOCK_PENDING(op) */
 	struct list control_link;
 	struct reactor_timer timer; /* VSOCK_ANSWER_NS */
@@ -128,9 +142,15 @@ static inline struct reactor *vsock_home(const struct vsock *v)
 
 /* --- vsock_conn.c --- */
 
+static inline struct vsock_rules vsock_rules(const struct vsock *v)
+{
+	return (struct vsock_rules){
+		.guest_cid = v->guest_cid, .seqpacket = virtio_has(&v->dev, VSOCK_F_SEQPACKET)};
+}
+
 /* vsock_conn_create: in the table, its port in use. NULL: no memory. */
 struct vsock_conn *vsock_conn_create(
-	struct vsock *v, const struct vsock_key *key, enum vsock_state state);
+	struct vsock *v, const struct vsock_key *key, enum vsock_state state, uint16_t type);
 struct vsock_conn *vsock_conn_find(struct vsock *v, const struct vsock_key *key);
 /* vsock_conns_full: no further connection, please. */
 bool vsock_conns_full(struct vsock *v);
@@ -150,7 +170,9 @@ void vsock_conn_in_ended(struct vsock_conn *c, bool gone);
  * nothing any more. */
 void vsock_conn_drain(struct vsock_conn *c);
 void vsock_conn_unwanted(struct vsock_conn *c);
-/* vsock_conn_read_check: starts to read if there is something, and credit. */
+/* vsock_conn_read_check: starts to read if there is something, and credit. vsock_conn_is_at_end:
+ * looks whether the end has come, where nothing can be read. */
+bool vsock_conn_is_at_end(const struct vsock_conn *c);
 void vsock_conn_read_check(struct vsock_conn *c);
 /* vsock_conn_out_moved: bytes have left for the client, or never will. */
 void vsock_conn_out_moved(struct vsock_conn *c);
@@ -191,7 +213,29 @@ bool vsock_tx_waiting(const struct vsock_conn *c);
 int vsock_tx_init(struct vsock *v, struct diag *d);
 void vsock_tx_finish(struct vsock *v);
 
+/* vsock_tx_lost: there is no memory for what the socket does not take. */
+void vsock_tx_lost(struct vsock_conn *c);
+/* vsock_tx_make_blocking: the client has set its end of a shared description to non-blocking; a
+ * send that is to wait has failed of that. */
+void vsock_tx_make_blocking(struct vsock_conn *c);
+
 /* --- vsock_rx.c --- */
+
+enum vsock_sent {
+	VSOCK_NOTHING_TO_SEND,
+	VSOCK_SENT,
+	VSOCK_NO_BUFFER, /* of the guest's */
+	VSOCK_NO_OP,
+};
+
+/* vsock_rx_take: the next buffer with room for a header and min_bytes; those without are given back
+ * as they are. *budget: how many of these may be met. NULL: there is none. vsock_rx_spare: it was
+ * not needed; goes before all others. vsock_rx_put: fills it with a packet whose payload is there
+ * already. */
+struct vsock_rx_chain *vsock_rx_take(struct vsock *v, uint64_t min_bytes, unsigned int *budget);
+void vsock_rx_spare(struct vsock *v, struct vsock_rx_chain *rc);
+void vsock_rx_put(
+	struct vsock_conn *c, struct vsock_rx_chain *rc, uint32_t len_bytes, uint32_t flags);
 
 int vsock_rx_init(struct vsock *v, struct diag *d);
 void vsock_rx_finish(struct vsock *v);
@@ -203,6 +247,19 @@ void vsock_rx_data(struct vsock_conn *c);
 void vsock_rx_reply(struct vsock *v, const struct vsock_header *h);
 /* vsock_rx_forget: the queue was reset; nothing is in flight. */
 void vsock_rx_forget(struct vsock *v);
+
+/* --- vsock_seq.c --- */
+
+/* vsock_seq_data: RW of a SEQPACKET connection, within the credit; its chain is free afterwards.
+ * vsock_seq_send: starts to send what is kept. */
+void vsock_seq_data(
+	struct vsock_conn *c, const struct vsock_header *h, const struct vq_chain *chain);
+void vsock_seq_send(struct vsock_conn *c);
+/* vsock_seq_rx: the connection's turn: at most one message, or one piece of one, for the guest.
+ * vsock_seq_read_check: as vsock_conn_read_check. vsock_seq_drop: the message under way. */
+enum vsock_sent vsock_seq_rx(struct vsock_conn *c, unsigned int *budget);
+void vsock_seq_read_check(struct vsock_conn *c);
+void vsock_seq_drop(struct vsock_conn *c);
 
 /* --- vsock.c --- */
 

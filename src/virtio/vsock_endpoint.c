@@ -62,14 +62,16 @@ bool vsock_request(struct vsock *v, const struct vsock_header *h, const struct v
 {
 	struct vsock_listener *l = vsock_ports_listener(&v->ports, key->host_port);
 	struct vsock_acceptor *acceptor = l ? l->acceptor : v->fallback;
-	struct vsock_accept request = {
-		.src_cid = key->guest_cid, .src_port = key->guest_port, .port = key->host_port};
+	struct vsock_accept request = {.src_cid = key->guest_cid,
+		.src_port = key->guest_port,
+		.port = key->host_port,
+		.type = h->type};
 	struct vsock_conn *c;
 
 	if ((!l && !acceptor) || vsock_conns_full(v) ||
 		vsock_ports_is_resting(&v->ports, key, reactor_now_ns(vsock_home(v))))
 		return false;
-	c = vsock_conn_create(v, key, VSOCK_ACCEPTING);
+	c = vsock_conn_create(v, key, VSOCK_ACCEPTING, h->type);
 	if (!c)
 		return false;
 	VSOCK_PROBE(vsock_accept, c);
@@ -85,12 +87,17 @@ bool vsock_request(struct vsock *v, const struct vsock_header *h, const struct v
 	return true;
 }
 
-static bool is_stream_socket(int fd)
+/* The type of connections over this socket; -EPROTOTYPE: there is none. */
+static int type_of(int fd)
 {
 	int type;
 	socklen_t len = sizeof(type);
 
-	return !getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) && type == SOCK_STREAM;
+	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len))
+		return -EPROTOTYPE;
+	if (type == SOCK_SEQPACKET)
+		return VSOCK_TYPE_SEQPACKET;
+	return type == SOCK_STREAM ? VSOCK_TYPE_STREAM : -EPROTOTYPE;
 }
 
 void vsock_accepted(struct vsock *v, const struct vsock_accept *request, int fd)
@@ -101,7 +108,7 @@ void vsock_accepted(struct vsock *v, const struct vsock_accept *request, int fd)
 
 	if (c && (c->serial != request->serial || c->state != VSOCK_ACCEPTING))
 		c = NULL;
-	if (!c || fd < 0 || !is_stream_socket(fd)) {
+	if (!c || fd < 0 || type_of(fd) != c->type) {
 		if (fd >= 0)
 			close(fd);
 		if (c)
@@ -120,14 +127,17 @@ int vsock_connect_over(struct vsock *v, uint32_t guest_port, struct vsock_connec
 {
 	struct vsock_key key = {
 		.host_cid = VSOCK_CID_HOST, .guest_cid = v->guest_cid, .guest_port = guest_port};
+	int type = fd < 0 ? VSOCK_TYPE_STREAM : type_of(fd);
 	struct vsock_conn *c;
 
 	if (v->closing)
 		return -ECONNREFUSED;
+	if (type < 0)
+		return type;
 	if (vsock_conns_full(v) ||
 		vsock_ports_pick(&v->ports, reactor_now_ns(vsock_home(v)), &key.host_port))
 		return -ENOSPC;
-	c = vsock_conn_create(v, &key, VSOCK_CONNECTING);
+	c = vsock_conn_create(v, &key, VSOCK_CONNECTING, (uint16_t)type);
 	if (!c)
 		return -ENOMEM;
 	c->connect = connect;

@@ -44,13 +44,17 @@ static enum vsock_taken connected_data(
 		late_data(c);
 		return VSOCK_TAKEN_DONE;
 	}
-	if (h->len && !vsock_tx_room(c, chain))
+	if (h->len && c->type == VSOCK_TYPE_STREAM && !vsock_tx_room(c, chain))
 		return VSOCK_TAKEN_BACK;
 	if (!credit_received(&c->credit, h->len)) {
 		vsock_conn_close(c, VSOCK_CLOSE_FORCED);
 		return VSOCK_TAKEN_DONE;
 	}
 	c->v->figures.bytes_from_guest += h->len;
+	if (c->type == VSOCK_TYPE_SEQPACKET) {
+		vsock_seq_data(c, h, chain);
+		return VSOCK_TAKEN_DONE;
+	}
 	if (!h->len)
 		return VSOCK_TAKEN_DONE;
 	return vsock_tx_data(c, chain);
@@ -185,10 +189,11 @@ enum vsock_taken vsock_guest_packet(
 	struct vsock *v, const struct vsock_header *h, const struct vq_chain *chain)
 {
 	const struct vsock_key key = key_of(h);
-	bool ours = h->src_cid == v->guest_cid && h->dst_cid == VSOCK_CID_HOST;
-	struct vsock_conn *c = ours ? vsock_conn_find(v, &key) : NULL;
+	const struct vsock_rules rules = vsock_rules(v);
+	struct vsock_conn *c = vsock_route_ok(h, &rules) ? vsock_conn_find(v, &key) : NULL;
 
-	if (!vsock_header_ok(h, v->guest_cid, chain->out_bytes - VSOCK_HEADER_BYTES))
+	if (!vsock_header_ok(h, &rules, chain->out_bytes - VSOCK_HEADER_BYTES) ||
+		(c && h->type != c->type))
 		refuse(v, c, h);
 	else if (c)
 		return conn_packet(c, h, chain);

@@ -6,14 +6,29 @@
 
 static uint32_t flags_known(const struct vsock_header *h)
 {
-	return h->op == VSOCK_OP_SHUTDOWN ? VSOCK_SHUTDOWN_BOTH : 0;
+	if (h->op == VSOCK_OP_SHUTDOWN)
+		return VSOCK_SHUTDOWN_BOTH;
+	if (h->op == VSOCK_OP_RW && h->type == VSOCK_TYPE_SEQPACKET)
+		return VSOCK_SEQ_EOM | VSOCK_SEQ_EOR;
+	return 0;
 }
 
-bool vsock_header_ok(const struct vsock_header *h, uint32_t guest_cid, uint64_t payload_bytes)
+bool vsock_route_ok(const struct vsock_header *h, const struct vsock_rules *rules)
 {
-	if (h->src_cid != guest_cid || h->dst_cid != VSOCK_CID_HOST)
+	if (h->src_cid != rules->guest_cid)
 		return false;
-	if (h->type != VSOCK_TYPE_STREAM)
+	if (h->dst_cid == VSOCK_CID_HOST)
+		return true;
+	return rules->neighbours && h->dst_cid >= VSOCK_CID_GUEST_FIRST &&
+	       h->dst_cid <= VSOCK_CID_GUEST_LAST && h->dst_cid != rules->guest_cid;
+}
+
+bool vsock_header_ok(
+	const struct vsock_header *h, const struct vsock_rules *rules, uint64_t payload_bytes)
+{
+	if (!vsock_route_ok(h, rules))
+		return false;
+	if (h->type != VSOCK_TYPE_STREAM && !(h->type == VSOCK_TYPE_SEQPACKET && rules->seqpacket))
 		return false;
 	if (h->op < VSOCK_OP_REQUEST || h->op > VSOCK_OP_CREDIT_REQUEST)
 		return false;

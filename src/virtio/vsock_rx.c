@@ -42,9 +42,7 @@ static struct vsock_rx_chain *chain_pop(struct vsock *v)
 	return rc;
 }
 
-/* The next buffer with room for a header and min_bytes; those without are given back as they are.
- * *budget: how many of these may be met. NULL: there is none. */
-static struct vsock_rx_chain *chain_take(struct vsock *v, uint64_t min_bytes, unsigned int *budget)
+struct vsock_rx_chain *vsock_rx_take(struct vsock *v, uint64_t min_bytes, unsigned int *budget)
 {
 	while (*budget) {
 		struct vsock_rx_chain *rc;
@@ -67,6 +65,11 @@ static struct vsock_rx_chain *chain_take(struct vsock *v, uint64_t min_bytes, un
 	return NULL;
 }
 
+void vsock_rx_spare(struct vsock *v, struct vsock_rx_chain *rc)
+{
+	list_add_tail(v->rx_spare.next, &rc->link);
+}
+
 static void packet_put(struct vsock *v, struct vsock_rx_chain *rc, const struct vsock_header *h)
 {
 	chain_write(&rc->chain, 0, h, sizeof(*h));
@@ -87,12 +90,23 @@ static struct vsock_header header_of(struct vsock_conn *c, uint16_t op, uint32_t
 		.src_port = key->host_port,
 		.dst_port = key->guest_port,
 		.len = len_bytes,
-		.type = VSOCK_TYPE_STREAM,
+		.type = c->type,
 		.op = op,
 		.flags = op == VSOCK_OP_SHUTDOWN ? c->own_shutdown : 0,
 		.buf_alloc = c->credit.buf_alloc,
 		.fwd_cnt = c->credit.fwd_cnt,
 	};
+}
+
+void vsock_rx_put(
+	struct vsock_conn *c, struct vsock_rx_chain *rc, uint32_t len_bytes, uint32_t flags)
+{
+	struct vsock_header h = header_of(c, VSOCK_OP_RW, len_bytes);
+
+	h.flags = flags;
+	credit_sent(&c->credit, len_bytes);
+	c->v->figures.bytes_to_guest += len_bytes;
+	packet_put(c->v, rc, &h);
 }
 
 void vsock_rx_control(struct vsock_conn *c, uint32_t pending)
@@ -133,12 +147,23 @@ static uint16_t op_first(uint32_t pending)
 	return VSOCK_OP_INVALID;
 }
 
+/* Only now it is sure what the driver has negotiated. */
+static bool type_is_known(const struct vsock_conn *c)
+{
+	return c->type == VSOCK_TYPE_STREAM || vsock_rules(c->v).seqpacket;
+}
+
 static void control_put(struct vsock *v, struct vsock_rx_chain *rc)
 {
 	struct vsock_conn *c = list_first(&v->control, struct vsock_conn, control_link);
 	uint16_t op = op_first(c->pending);
 	struct vsock_header h = header_of(c, op, 0);
 
+	if (op == VSOCK_OP_REQUEST && !type_is_known(c)) {
+		vsock_rx_spare(v, rc);
+		vsock_conn_close(c, VSOCK_CLOSE_CLEAN);
+		return;
+	}
 	packet_put(v, rc, &h);
 	c->pending &= ~VSOCK_PENDING(op);
 	if (c->pending)
@@ -196,12 +221,12 @@ static uint64_t recv_fill(
 	uint64_t bytes = 0;
 
 	while (rv->chains < c->window && bytes < credit) {
-		struct vsock_rx_chain *rc = chain_take(c->v, 1, budget);
+		struct vsock_rx_chain *rc = vsock_rx_take(c->v, 1, budget);
 
 		if (!rc)
 			break;
 		if (!recv_add(rv, rc)) {
-			list_add_tail(c->v->rx_spare.next, &rc->link);
+			vsock_rx_spare(c->v, rc);
 			break;
 		}
 		bytes += rc->payload_bytes;
@@ -247,15 +272,12 @@ static unsigned int recv_deliver(struct vsock_conn *c, struct vsock_recv *rv, ui
 	unsigned int n = 0;
 
 	VSOCK_PROBE(vsock_data, c, 1, len_bytes, &rx_queue(c->v)->vq);
-	c->v->figures.bytes_to_guest += len_bytes;
 	while (len_bytes) {
 		struct vsock_rx_chain *rc = rv->chain[n++];
 		uint32_t len =
 			len_bytes < rc->payload_bytes ? len_bytes : (uint32_t)rc->payload_bytes;
-		struct vsock_header h = header_of(c, VSOCK_OP_RW, len);
 
-		credit_sent(&c->credit, len);
-		packet_put(c->v, rc, &h);
+		vsock_rx_put(c, rc, len, 0);
 		len_bytes -= len;
 	}
 	return n;
@@ -342,29 +364,34 @@ void vsock_rx_data(struct vsock_conn *c)
 
 /* --- the queue --- */
 
-enum result { NOTHING_TO_SEND, SENT, NO_BUFFER, NO_OP };
-
-static enum result send_one(struct vsock *v, unsigned int *budget)
+static enum vsock_sent data_send(struct vsock *v, unsigned int *budget)
 {
-	struct vsock_rx_chain *rc;
+	struct vsock_conn *c = list_first(&v->data, struct vsock_conn, data_link);
 	struct vsock_recv *rv;
 
+	if (c->type == VSOCK_TYPE_SEQPACKET)
+		return vsock_seq_rx(c, budget);
+	rv = recv_get(v);
+	if (!rv)
+		return VSOCK_NO_OP;
+	return recv_start(v, rv, budget) ? VSOCK_SENT : VSOCK_NO_BUFFER;
+}
+
+static enum vsock_sent send_one(struct vsock *v, unsigned int *budget)
+{
+	struct vsock_rx_chain *rc;
+
 	if (v->replies_count || !list_empty(&v->control)) {
-		rc = chain_take(v, 0, budget);
+		rc = vsock_rx_take(v, 0, budget);
 		if (!rc)
-			return NO_BUFFER;
+			return VSOCK_NO_BUFFER;
 		if (v->replies_count)
 			reply_put(v, rc);
 		else
 			control_put(v, rc);
-		return SENT;
+		return VSOCK_SENT;
 	}
-	if (list_empty(&v->data))
-		return NOTHING_TO_SEND;
-	rv = recv_get(v);
-	if (!rv)
-		return NO_OP;
-	return recv_start(v, rv, budget) ? SENT : NO_BUFFER;
+	return list_empty(&v->data) ? VSOCK_NOTHING_TO_SEND : data_send(v, budget);
 }
 
 static void starved(struct vsock *v, bool is)
@@ -381,13 +408,13 @@ enum virtio_serve vsock_rx_serve(struct virtio_queue *q)
 	unsigned int bad = VIRTIO_BUDGET_CHAINS;
 
 	for (unsigned int i = 0; i < VIRTIO_BUDGET_CHAINS; i++) {
-		enum result result = send_one(v, &bad);
+		enum vsock_sent result = send_one(v, &bad);
 
-		if (result != SENT)
-			starved(v, result == NO_BUFFER && bad);
-		if (result == NO_BUFFER)
+		if (result != VSOCK_SENT)
+			starved(v, result == VSOCK_NO_BUFFER && bad);
+		if (result == VSOCK_NO_BUFFER)
 			return bad ? VIRTIO_SERVE_IDLE : VIRTIO_SERVE_MORE;
-		if (result != SENT)
+		if (result != VSOCK_SENT)
 			return VIRTIO_SERVE_BLOCKED;
 	}
 	return VIRTIO_SERVE_MORE;

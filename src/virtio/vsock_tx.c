@@ -113,12 +113,15 @@ static void kept_send(struct vsock_conn *c)
 
 	if (!c->kept.count || c->send.in_flight)
 		return;
+	if (c->type == VSOCK_TYPE_SEQPACKET) {
+		vsock_seq_send(c);
+		return;
+	}
 	bytes = kept_head(&c->kept, &len);
 	io_send(vsock_home(c->v), &c->send, &c->file, bytes, len, 0);
 }
 
-/* The client has set its end of a shared description to non-blocking; this send is to wait. */
-static void make_blocking(struct vsock_conn *c)
+void vsock_tx_make_blocking(struct vsock_conn *c)
 {
 	int flags = fcntl(c->file.fd, F_GETFL);
 
@@ -138,7 +141,7 @@ static void kept_sent(struct io_op *op, int res, uint32_t cqe_flags)
 		kept_take(&c->kept, (uint32_t)res);
 		credit_forwarded(&c->credit, (uint32_t)res);
 	} else if (res == -EAGAIN) {
-		make_blocking(c);
+		vsock_tx_make_blocking(c);
 	} else if (!is_passing(res)) {
 		vsock_tx_broken(c);
 	}
@@ -156,6 +159,9 @@ static bool keep(struct vsock_conn *c, const struct iovec *iov, unsigned int cou
 
 bool vsock_tx_waiting(const struct vsock_conn *c)
 {
+	/* The beginning of a message waits for its end, not for the client. */
+	if (c->type == VSOCK_TYPE_SEQPACKET)
+		return c->kept.messages || c->send.in_flight;
 	return c->sending || c->filling || c->kept.count || c->send.in_flight;
 }
 
@@ -204,8 +210,7 @@ static bool keep_rest(struct vsock_conn *c, const struct vsock_batch *b, uint32_
 	return true;
 }
 
-/* There is no memory for what the socket does not take. */
-static void output_lost(struct vsock_conn *c)
+void vsock_tx_lost(struct vsock_conn *c)
 {
 	if (c->state == VSOCK_CLOSED)
 		vsock_tx_drop(c);
@@ -229,7 +234,7 @@ static void batch_sent(struct io_op *op, int res, uint32_t cqe_flags)
 	VSOCK_PROBE(vsock_data, c, 0, res, &tx_queue(v)->vq);
 	credit_forwarded(&c->credit, sent);
 	if (sent < b->bytes && !keep_rest(c, b, sent))
-		output_lost(c);
+		vsock_tx_lost(c);
 	batch_end(v, b);
 	if (c->filling)
 		batch_send(c);
@@ -253,7 +258,7 @@ enum vsock_taken vsock_tx_data(struct vsock_conn *c, const struct vq_chain *chai
 	}
 	if (c->kept.count) {
 		if (!keep(c, chain_out(chain), chain->out_count, VSOCK_HEADER_BYTES))
-			output_lost(c);
+			vsock_tx_lost(c);
 		return VSOCK_TAKEN_DONE;
 	}
 	batch_add(c->filling, chain);

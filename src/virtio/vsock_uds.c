@@ -221,7 +221,10 @@ static void dial_work(struct reactor_job *job)
 		d->fd = -ENAMETOOLONG;
 		return;
 	}
-	d->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	d->fd = socket(AF_UNIX,
+		(d->request.type == VSOCK_TYPE_SEQPACKET ? SOCK_SEQPACKET : SOCK_STREAM) |
+			SOCK_CLOEXEC | SOCK_NONBLOCK,
+		0);
 	if (d->fd < 0) {
 		d->fd = -errno;
 	} else if (connect(d->fd, (struct sockaddr *)&to, sizeof(to)) < 0) {

@@ -44,7 +44,11 @@ int vrig_answer(struct vrig *r, bool accept)
 	cr_assert_gt(r->accept_count, 0u, "nobody asked");
 	memmove(r->accepts, r->accepts + 1, --r->accept_count * sizeof(request));
 	if (accept)
-		cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+		cr_assert_eq(
+			socketpair(AF_UNIX,
+				request.type == VSOCK_TYPE_SEQPACKET ? SOCK_SEQPACKET : SOCK_STREAM,
+				0, pair),
+			0);
 	vsock_accepted(&r->vsock, &request, accept ? pair[0] : -ECONNREFUSED);
 	return pair[1];
 }
@@ -202,7 +206,7 @@ void vrig_expect(struct vrig *r, const struct vrig_conn *c, uint16_t op, struct 
 	cr_assert_eq(p->h.op, op, "%s instead of %s", vsock_op_name(p->h.op), vsock_op_name(op));
 	cr_assert_eq(p->h.src_cid, VSOCK_CID_HOST);
 	cr_assert_eq(p->h.dst_cid, VRIG_CID);
-	cr_assert_eq(p->h.type, VSOCK_TYPE_STREAM);
+	cr_assert_eq(p->h.type, c && c->type ? c->type : VSOCK_TYPE_STREAM);
 	if (c) {
 		cr_assert_eq(p->h.src_port, c->host_port);
 		cr_assert_eq(p->h.dst_port, c->guest_port);
@@ -224,7 +228,7 @@ static struct vsock_header header_of(const struct vrig_conn *c, uint16_t op)
 		.dst_cid = VSOCK_CID_HOST,
 		.src_port = c->guest_port,
 		.dst_port = c->host_port,
-		.type = VSOCK_TYPE_STREAM,
+		.type = c->type ? c->type : VSOCK_TYPE_STREAM,
 		.op = op,
 		.buf_alloc = c->buf_alloc,
 		.fwd_cnt = c->fwd_cnt,
@@ -239,20 +243,28 @@ void vrig_op(struct vrig *r, const struct vrig_conn *c, uint16_t op, uint32_t fl
 	cr_assert(vrig_send(r, &h, NULL, 0));
 }
 
-void vrig_data(struct vrig *r, const struct vrig_conn *c, const void *data, uint32_t len_bytes)
+void vrig_piece(struct vrig *r, const struct vrig_conn *c, const void *data, uint32_t len_bytes,
+	uint32_t flags)
 {
 	struct vsock_header h = header_of(c, VSOCK_OP_RW);
 
 	h.len = len_bytes;
+	h.flags = flags;
 	cr_assert(vrig_send(r, &h, data, len_bytes));
+}
+
+void vrig_data(struct vrig *r, const struct vrig_conn *c, const void *data, uint32_t len_bytes)
+{
+	vrig_piece(r, c, data, len_bytes, 0);
 }
 
 /* --- whole connections --- */
 
-struct vrig_conn vrig_guest_connects(struct vrig *r, uint32_t host_port, uint32_t guest_port)
+struct vrig_conn vrig_guest_connects_as(
+	struct vrig *r, uint32_t host_port, uint32_t guest_port, uint16_t type)
 {
 	static struct vrig_packet p;
-	struct vrig_conn c = {host_port, guest_port, VRIG_BUF_ALLOC, 0, -1};
+	struct vrig_conn c = {host_port, guest_port, VRIG_BUF_ALLOC, 0, -1, type};
 
 	vrig_op(r, &c, VSOCK_OP_REQUEST, 0);
 	vrig_run(r);
@@ -262,10 +274,15 @@ struct vrig_conn vrig_guest_connects(struct vrig *r, uint32_t host_port, uint32_
 	return c;
 }
 
+struct vrig_conn vrig_guest_connects(struct vrig *r, uint32_t host_port, uint32_t guest_port)
+{
+	return vrig_guest_connects_as(r, host_port, guest_port, VSOCK_TYPE_STREAM);
+}
+
 struct vrig_conn vrig_client_connects(struct vrig *r, uint32_t guest_port)
 {
 	static struct vrig_packet p;
-	struct vrig_conn c = {0, guest_port, VRIG_BUF_ALLOC, 0, -1};
+	struct vrig_conn c = {0, guest_port, VRIG_BUF_ALLOC, 0, -1, 0};
 	struct vrig_connect connect;
 
 	vrig_connect_start(r, &connect, guest_port);

@@ -22,7 +22,8 @@ struct vrig_packet {
 struct vrig_conn {
 	uint32_t host_port, guest_port;
 	uint32_t buf_alloc, fwd_cnt;
-	int fd; /* the client's end; -1: none */
+	int fd;        /* the client's end; -1: none */
+	uint16_t type; /* 0: VSOCK_TYPE_STREAM */
 };
 
 struct vrig_connect {
@@ -70,17 +71,21 @@ bool vrig_take(struct vrig *r, struct vrig_packet *p);
 void vrig_expect(struct vrig *r, const struct vrig_conn *c, uint16_t op, struct vrig_packet *p);
 void vrig_expect_none(struct vrig *r);
 
-/* vrig_op: a packet of the connection. vrig_data: RW. */
+/* vrig_op: a packet of the connection. vrig_data: RW. vrig_piece: the same with flags. */
 void vrig_op(struct vrig *r, const struct vrig_conn *c, uint16_t op, uint32_t flags);
 void vrig_data(struct vrig *r, const struct vrig_conn *c, const void *data, uint32_t len_bytes);
+void vrig_piece(struct vrig *r, const struct vrig_conn *c, const void *data, uint32_t len_bytes,
+	uint32_t flags);
 
 /* vrig_listen: the rig's acceptor. vrig_answer: answers the oldest Accept with one end of a pair
- * and gives the other; -1: refuses. */
+ * of the type that was asked for and gives the other; -1: refuses. */
 void vrig_listen(struct vrig *r, uint32_t port);
 int vrig_answer(struct vrig *r, bool accept);
 /* vrig_guest_connects: a whole connection that the guest asked for. vrig_client_connects: one that
  * the client asked for. */
 struct vrig_conn vrig_guest_connects(struct vrig *r, uint32_t host_port, uint32_t guest_port);
+struct vrig_conn vrig_guest_connects_as(
+	struct vrig *r, uint32_t host_port, uint32_t guest_port, uint16_t type);
 struct vrig_conn vrig_client_connects(struct vrig *r, uint32_t guest_port);
 void vrig_connect_start(struct vrig *r, struct vrig_connect *c, uint32_t guest_port);
 

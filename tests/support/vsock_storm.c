@@ -48,7 +48,7 @@ static void packet_send(struct storm *s)
 		.dst_cid = VSOCK_CID_HOST,
 		.src_port = ports & 7,
 		.dst_port = ports & 0x80 ? s->last_host_port : 80u + (ports >> 3 & 3),
-		.type = VSOCK_TYPE_STREAM,
+		.type = s->rig.features && (ports & 1) ? VSOCK_TYPE_SEQPACKET : VSOCK_TYPE_STREAM,
 		.op = byte_take(s) % 9,
 		.buf_alloc = 1u << (byte_take(s) & 31)};
 
@@ -56,6 +56,8 @@ static void packet_send(struct storm *s)
 		len = spoil & 1 ? len : 0;
 	if (h.op == VSOCK_OP_SHUTDOWN)
 		h.flags = 1 + (ports >> 5 & 3) % 3;
+	if (h.op == VSOCK_OP_RW && h.type == VSOCK_TYPE_SEQPACKET)
+		h.flags = spoil & 3;
 	h.len = len;
 	switch (spoil >> 3) {
 	case 1:
@@ -227,11 +229,15 @@ void vsock_storm(const uint8_t *bytes, size_t len_bytes)
 {
 	static struct storm s;
 
+	uint8_t seed;
+
 	memset(&s, 0, sizeof(s));
 	memset(s.clients, -1, sizeof(s.clients));
 	s.at = bytes;
 	s.end = bytes + len_bytes;
-	vrig_init(&s.rig, 1 + byte_take(&s));
+	seed = byte_take(&s);
+	vrig_init(&s.rig, 1 + seed);
+	s.rig.features = seed & 1 ? VSOCK_F_SEQPACKET : 0;
 	vrig_start(&s.rig, 8, 4096);
 	s.rig.rx_again = false;
 	for (uint32_t port = 80; port < 83; port++)

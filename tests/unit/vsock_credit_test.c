@@ -2,6 +2,7 @@
 /* Credit: saturation, shrinking, wrapping, both ways; checks of the header. */
 #include <criterion/criterion.h>
 
+#include "core/check.h"
 #include "virtio/vsock_credit.h"
 #include "virtio/vsock_packet.h"
 
@@ -104,33 +105,71 @@ Test(vsock_credit, update_is_due_when_little_is_left_and_space_appeared)
 
 Test(vsock_packet, accepts_only_what_a_guest_may_send)
 {
+	const struct vsock_rules rules = {.guest_cid = 3}, other = {.guest_cid = 4};
 	const struct vsock_header good = {
 		.src_cid = 3, .dst_cid = 2, .len = 5, .type = 1, .op = VSOCK_OP_RW};
 	struct vsock_header h = good;
 
-	cr_assert(vsock_header_ok(&good, 3, 5));
-	cr_assert_not(vsock_header_ok(&good, 4, 5));
-	cr_assert_not(vsock_header_ok(&good, 3, 4));
-	cr_assert_not(vsock_header_ok(&good, 3, 5 + (1ULL << 32)));
+	cr_assert(vsock_header_ok(&good, &rules, 5));
+	cr_assert_not(vsock_header_ok(&good, &other, 5));
+	cr_assert_not(vsock_header_ok(&good, &rules, 4));
+	cr_assert_not(vsock_header_ok(&good, &rules, 5 + (1ULL << 32)));
 	h.src_cid |= 1ULL << 32;
-	cr_assert_not(vsock_header_ok(&h, 3, 5));
+	cr_assert_not(vsock_header_ok(&h, &rules, 5));
 	h = good;
 	h.dst_cid = 1;
-	cr_assert_not(vsock_header_ok(&h, 3, 5));
+	cr_assert_not(vsock_header_ok(&h, &rules, 5));
 	h = good;
-	h.type = VSOCK_TYPE_SEQPACKET;
-	cr_assert_not(vsock_header_ok(&h, 3, 5));
+	h.type = 3;
+	cr_assert_not(vsock_header_ok(&h, &rules, 5));
 	h = good;
 	h.flags = 1;
-	cr_assert_not(vsock_header_ok(&h, 3, 5));
+	cr_assert_not(vsock_header_ok(&h, &rules, 5));
 	h.op = VSOCK_OP_SHUTDOWN;
-	cr_assert(vsock_header_ok(&h, 3, 5));
+	cr_assert(vsock_header_ok(&h, &rules, 5));
 	h.flags = 4;
-	cr_assert_not(vsock_header_ok(&h, 3, 5));
+	cr_assert_not(vsock_header_ok(&h, &rules, 5));
 	for (unsigned int op = 0; op < 300; op++) {
 		h = good;
 		h.op = (uint16_t)op;
-		cr_assert_eq(vsock_header_ok(&h, 3, 5), op >= 1 && op <= 7, "op %u", op);
+		cr_assert_eq(vsock_header_ok(&h, &rules, 5), op >= 1 && op <= 7, "op %u", op);
+	}
+}
+
+Test(vsock_packet, messages_only_if_the_driver_knows_them)
+{
+	const struct vsock_rules streams = {.guest_cid = 3},
+				 both = {.guest_cid = 3, .seqpacket = true};
+	struct vsock_header h = {.src_cid = 3, .dst_cid = 2, .type = 2, .op = VSOCK_OP_RW};
+
+	for (uint32_t flags = 0; flags < 8; flags++) {
+		h.flags = flags;
+		cr_assert_not(vsock_header_ok(&h, &streams, 0));
+		cr_assert_eq(vsock_header_ok(&h, &both, 0), flags < 4, "flags %u", flags);
+	}
+	h.flags = VSOCK_SEQ_EOM;
+	h.type = VSOCK_TYPE_STREAM;
+	cr_assert_not(vsock_header_ok(&h, &both, 0), "a stream has no messages");
+	h.type = VSOCK_TYPE_SEQPACKET;
+	h.op = VSOCK_OP_REQUEST;
+	cr_assert_not(vsock_header_ok(&h, &both, 0));
+}
+
+Test(vsock_packet, to_other_guests_only_where_that_is_allowed)
+{
+	const struct vsock_rules alone = {.guest_cid = 3},
+				 among = {.guest_cid = 3, .neighbours = true};
+	static const uint64_t refused[] = {
+		0, 1, 3, UINT32_MAX, 1ULL << 32 | 2, 1ULL << 32 | 4, UINT64_MAX};
+	struct vsock_header h = {.src_cid = 3, .dst_cid = 4, .type = 1, .op = VSOCK_OP_REQUEST};
+
+	cr_assert_not(vsock_header_ok(&h, &alone, 0));
+	cr_assert(vsock_header_ok(&h, &among, 0));
+	h.dst_cid = 0xfffffffe;
+	cr_assert(vsock_header_ok(&h, &among, 0));
+	for (unsigned int i = 0; i < ARRAY_SIZE(refused); i++) {
+		h.dst_cid = refused[i];
+		cr_assert_not(vsock_header_ok(&h, &among, 0), "CID %#lx", refused[i]);
 	}
 }
 
