@@ -312,6 +312,9 @@ RV_API void rv_config_set_guest_cid(struct rv_config *config, uint32_t cid);
 RV_API int rv_config_set_vsock_uds_path(
 	struct rv_config *config, const char *path, struct rv_error *error);
 RV_API void rv_config_set_home_core(struct rv_config *config, uint32_t core);
+/* rv_config_set_vsock_guest_to_guest: the guest and others of the daemon that have this on as well
+ * may connect to each other's vsock ports; each needs a guest_cid of its own. */
+RV_API void rv_config_set_vsock_guest_to_guest(struct rv_config *config, bool on);
 /* rv_config_add_listener: a vsock port that listens before the guest's first instruction;
  * `acceptor` is from rv_acceptor_create on the client that makes the call. */
 RV_API int rv_config_add_listener(

@@ -40,6 +40,7 @@ const char *config_field_name(unsigned int ordinal)
 		[CONFIG_GUEST_CID] = "guest_cid",
 		[CONFIG_VSOCK_UDS_PATH] = "vsock_uds_path",
 		[CONFIG_HOME_CORE] = "home_core",
+		[CONFIG_VSOCK_GUEST_TO_GUEST] = "vsock_guest_to_guest",
 	};
 
 	return ordinal < ARRAY_SIZE(names) ? names[ordinal] : NULL;

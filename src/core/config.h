@@ -69,6 +69,7 @@ enum config_ordinal {
 	CONFIG_GUEST_CID = 100,
 	CONFIG_VSOCK_UDS_PATH = 101,
 	CONFIG_HOME_CORE = 102,
+	CONFIG_VSOCK_GUEST_TO_GUEST = 103,
 };
 
 #define CONFIG_CMDLINE_MAX   2047
@@ -97,6 +98,7 @@ struct guest_config {
 	uint32_t guest_cid;
 	char *vsock_uds_path;
 	uint32_t home_core;
+	bool vsock_guest_to_guest;
 };
 
 /* config_init: all defaults of the wire's table. config_finish: frees and closes all it owns; safe

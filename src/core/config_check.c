@@ -432,6 +432,14 @@ static int uds_path_is_valid(const struct judge *j)
 	return 0;
 }
 
+static int guest_to_guest_has_vsock(const struct judge *j)
+{
+	if (!j->c->vsock_guest_to_guest || j->c->vsock || config_given(j->c, CONFIG_VSOCK))
+		return 0;
+	return diag_fail(j->d, -EINVAL,
+		"vsock_guest_to_guest is on, but virtio_vsock is not given: switch it on");
+}
+
 /* A path kept for later while virtio_vsock is explicitly off is no mistake. */
 static int uds_path_has_vsock(const struct judge *j)
 {
@@ -556,6 +564,7 @@ static const struct rule rules[] = {
 	RULE(CONFIG_VSOCK_UDS_PATH, uds_path_is_valid),
 	RULE(CONFIG_VSOCK_UDS_PATH, uds_path_has_vsock),
 	RULE(CONFIG_HOME_CORE, home_core_exists),
+	RULE(CONFIG_VSOCK_GUEST_TO_GUEST, guest_to_guest_has_vsock),
 
 	RULE(CONFIG_BLOCK_DEVICES, no_qcow_is_written, .error = GUEST_DEVICE_START_FAILURE),
 	RULE(CONFIG_VSOCK_LISTENERS, listener_ports_differ, .error = GUEST_DEVICE_START_FAILURE),

@@ -456,6 +456,7 @@ static const struct member config_members[] = {
 	FIELD("guest-cid", read_u32, guest_cid, CONFIG_GUEST_CID),
 	FIELD("vsock-uds-path", read_string, vsock_uds_path, CONFIG_VSOCK_UDS_PATH),
 	FIELD("home-core", read_u32, home_core, CONFIG_HOME_CORE),
+	FIELD("vsock-guest-to-guest", read_bool, vsock_guest_to_guest, CONFIG_VSOCK_GUEST_TO_GUEST),
 };
 
 static int syntax_error(struct diag *d, const char *name, const json_error_t *e)

@@ -198,6 +198,7 @@ static void build_create_work(struct reactor_job *job)
 		.builtin = &env->builtin,
 		.classes = env->classes,
 		.huge_pages = env->huge_pages,
+		.neighbours = env->neighbours,
 	};
 
 	b->err = machine_build(&b->machine, &params, &b->diag);

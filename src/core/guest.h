@@ -24,7 +24,8 @@ struct guest_env {
 	struct blob builtin; /* the embedded guest */
 	const struct device_class *const *classes;
 	struct config_limits limits;
-	bool huge_pages; /* back guest memory with 2 MiB pages */
+	struct neighbours *neighbours; /* who of them can be reached by others; NULL: nobody */
+	bool huge_pages;               /* back guest memory with 2 MiB pages */
 };
 
 enum guest_state { GUEST_NONE, GUEST_CREATING, GUEST_CREATED, GUEST_RUNNING, GUEST_ENDING };

@@ -147,6 +147,7 @@ enum guest_error machine_build(struct machine **out, const struct machine_params
 	list_init(&m->devices);
 	m->mem.memfd = -1;
 	m->vm.fd = -1;
+	m->neighbours = p->neighbours;
 	strncpy(m->name, p->name, sizeof(m->name) - 1);
 	err = build_vm(m, p, d);
 	if (!err)

@@ -10,6 +10,7 @@
 #include "core/device.h"
 #include "core/gmem.h"
 #include "core/loader.h"
+#include "core/neighbours.h"
 #include "core/pci.h"
 #include "core/power.h"
 #include "core/stream.h"
@@ -32,12 +33,14 @@ struct machine_params {
 	struct guest_config *config; /* checked; what is used up is taken out of it */
 	const struct blob *builtin;  /* the embedded guest's ELF */
 	bool huge_pages;
+	struct neighbours *neighbours; /* who of the process's guests can be reached; may be NULL */
 	const struct device_class *const *classes; /* NULL-terminated, in the order of creation */
 };
 
 /* Home reactor, but for the vCPUs' own threads (vcpu.h). */
 struct machine {
 	char name[64];
+	struct neighbours *neighbours;
 	struct reactor *home;
 	struct gmem mem;
 	struct vm vm;

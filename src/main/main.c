@@ -54,12 +54,17 @@ int env_open(struct guest_env *env, struct vm_host *host, unsigned int cores, st
 			},
 		.classes = device_classes(),
 		.limits = {.cores = cores, .built_devices = device_bits()},
+		.neighbours = neighbours_create(),
 	};
-	return 0;
+	if (env->neighbours)
+		return 0;
+	vm_host_close(host);
+	return diag_fail(d, -ENOMEM, "out of memory");
 }
 
 void env_close(struct guest_env *env)
 {
+	neighbours_destroy(env->neighbours);
 	vm_host_close(env->host);
 }
 

@@ -257,6 +257,12 @@ void rv_config_set_home_core(struct rv_config *config, uint32_t core)
 	give(config, CONFIG_HOME_CORE);
 }
 
+void rv_config_set_vsock_guest_to_guest(struct rv_config *config, bool on)
+{
+	config->c.vsock_guest_to_guest = on;
+	give(config, CONFIG_VSOCK_GUEST_TO_GUEST);
+}
+
 int rv_config_add_listener(
 	struct rv_config *config, uint32_t port, rv_object acceptor, struct rv_error *e)
 {

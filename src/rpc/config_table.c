@@ -121,11 +121,13 @@ static const struct table_field config_fields[] = {
 	VIEW(CONFIG_GUEST_CID, "guest_cid", WIRE_U32, c.guest_cid, NULL),
 	VIEW(CONFIG_VSOCK_UDS_PATH, "vsock_uds_path", WIRE_STRING, vsock_uds_path, NULL),
 	VIEW(CONFIG_HOME_CORE, "home_core", WIRE_U32, c.home_core, NULL),
+	VIEW(CONFIG_VSOCK_GUEST_TO_GUEST, "vsock_guest_to_guest", WIRE_BOOL, c.vsock_guest_to_guest,
+		NULL),
 };
 
 static const struct table_layout config_layout = {config_fields, ARRAY_SIZE(config_fields)};
 
-_Static_assert(TABLE_BIT(25) == CONFIG_BIT(25) && TABLE_BIT(102) == CONFIG_BIT(102),
+_Static_assert(TABLE_BIT(25) == CONFIG_BIT(25) && TABLE_BIT(103) == CONFIG_BIT(103),
 	"given means the same in both");
 
 /* Where the copies come from and go to, and the text of what is wrong. */

@@ -35,6 +35,7 @@ static bool reap(struct reactor_task *t)
 		list_del(&c->link);
 		v->pledged_bytes -= c->credit.buf_alloc;
 		v->count--;
+		v->neighbour_conns -= vsock_is_neighbour(&c->node.key);
 		free(c);
 	}
 	if (v->closing && !v->count && v->closed) {

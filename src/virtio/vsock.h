@@ -45,6 +45,7 @@
 /* Data that the guest sends after its SHUTDOWN is dropped for so long; then it is an error. */
 #define VSOCK_LEEWAY_NS 1000000000ULL
 
+struct vsock_guests;
 struct vsock_rx_chain;
 
 /* Embedded in its device. */
@@ -61,6 +62,8 @@ struct vsock {
 	struct reactor_task reap_task;
 	uint32_t count; /* of conns and reap */
 	uint64_t serial, pledged_bytes;
+	struct vsock_guests *guests;     /* the way to other guests; NULL: none */
+	uint32_t neighbour_conns;        /* of count: to other guests */
 	struct vsock_acceptor *fallback; /* for ports without a listener; NULL: none */
 	bool closing;
 	void (*closed)(struct vsock *v);

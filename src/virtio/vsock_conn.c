@@ -204,8 +204,9 @@ struct vsock_conn *vsock_conn_create(
 	links_init(c);
 	list_add_tail(&v->conns, &c->link);
 	vsock_table_add(&v->table, &c->node);
-	vsock_ports_use(&v->ports, key->host_port);
+	vsock_ports_use(&v->ports, key);
 	v->count++;
+	v->neighbour_conns += vsock_is_neighbour(key);
 	return c;
 }
 
@@ -251,7 +252,7 @@ static void leave_table(struct vsock_conn *c, bool rest)
 	struct vsock *v = c->v;
 
 	vsock_table_remove(&v->table, &c->node);
-	vsock_ports_unuse(&v->ports, c->node.key.host_port);
+	vsock_ports_unuse(&v->ports, &c->node.key);
 	if (!rest)
 		return;
 	vsock_ports_rest(&v->ports, &c->node.key, reactor_now_ns(vsock_home(v)));

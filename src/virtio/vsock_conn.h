@@ -144,8 +144,9 @@ static inline struct reactor *vsock_home(const struct vsock *v)
 
 static inline struct vsock_rules vsock_rules(const struct vsock *v)
 {
-	return (struct vsock_rules){
-		.guest_cid = v->guest_cid, .seqpacket = virtio_has(&v->dev, VSOCK_F_SEQPACKET)};
+	return (struct vsock_rules){.guest_cid = v->guest_cid,
+		.seqpacket = virtio_has(&v->dev, VSOCK_F_SEQPACKET),
+		.neighbours = v->guests};
 }
 
 /* vsock_conn_create: in the table, its port in use. NULL: no memory. */
@@ -196,6 +197,17 @@ enum vsock_taken vsock_guest_packet(
  * not in use; false: an RST is the answer. */
 void vsock_connect_answered(struct vsock_conn *c);
 bool vsock_request(struct vsock *v, const struct vsock_header *h, const struct vsock_key *key);
+/* vsock_accepted_from: as vsock_accepted, of any key. vsock_connect_from: as vsock_connect_over,
+ * from where `key` says, with this type; -ECONNREFUSED as well if the key is in use or rests. */
+void vsock_accepted_from(struct vsock *v, const struct vsock_key *key, uint64_t serial, int fd);
+int vsock_connect_from(struct vsock *v, const struct vsock_key *key, uint16_t type,
+	struct vsock_connect *connect, int fd);
+
+/* --- vsock_neighbour.c --- */
+
+/* vsock_guests_call: the guest of its key is asked; the answer is vsock_accepted_from. False: there
+ * is none, or too much is asked. */
+bool vsock_guests_call(struct vsock_guests *g, const struct vsock_conn *c);
 
 /* --- vsock_tx.c --- */
 

@@ -7,6 +7,7 @@
 #include "core/machine.h"
 #include "virtio/function.h"
 #include "virtio/vsock.h"
+#include "virtio/vsock_neighbour.h"
 #include "virtio/vsock_uds.h"
 
 #define VIRTIO_ID_VSOCK 19
@@ -16,6 +17,7 @@ struct vsock_device {
 	struct virtio_function function;
 	struct vsock vsock;
 	struct vsock_uds uds;
+	struct vsock_guests guests;
 };
 
 static struct vsock_device *device_of(struct device *dev)
@@ -33,6 +35,7 @@ static void vsock_destroy(struct device *dev)
 	struct vsock_device *vd = device_of(dev);
 
 	virtio_function_finish(&vd->function);
+	vsock_guests_finish(&vd->guests);
 	vsock_uds_finish(&vd->uds);
 	vsock_finish(&vd->vsock);
 	free(vd);
@@ -50,6 +53,16 @@ static enum guest_error reserve_ports(struct vsock *v, const struct guest_config
 			return GUEST_DEVICE_START_FAILURE;
 		}
 	}
+	return GUEST_OK;
+}
+
+static enum guest_error join_neighbours(
+	struct vsock_device *vd, struct machine *m, const struct guest_config *c, struct diag *d)
+{
+	bool wanted = c->vsock_guest_to_guest;
+
+	if (vsock_guests_init(&vd->guests, &vd->vsock, wanted ? m->neighbours : NULL, d))
+		return GUEST_DUPLICATE_PUBLIC_SERVICES;
 	return GUEST_OK;
 }
 
@@ -76,6 +89,8 @@ static enum guest_error vsock_create(struct device **dev, struct machine *m, str
 		err = reserve_ports(&vd->vsock, c, d);
 	if (!err)
 		err = vsock_uds_init(&vd->uds, &vd->vsock, c->vsock_uds_path, d);
+	if (!err)
+		err = join_neighbours(vd, m, c, d);
 	if (err)
 		vsock_destroy(&vd->function.base);
 	else
@@ -87,18 +102,24 @@ static void vsock_attach(struct device *dev)
 {
 	virtio_function_attach(dev);
 	vsock_uds_attach(&device_of(dev)->uds);
+	vsock_guests_attach(&device_of(dev)->guests);
 }
 
-/* --- the end: the device is reset, then peers, clients and acceptors are told --- */
+/* --- the end: the device is reset, then peers, guests, clients and acceptors are told --- */
 
 static void vsock_closed(struct vsock *v)
 {
 	device_stopped(&container_of(v, struct vsock_device, vsock)->function.base);
 }
 
+static void guests_stopped(struct vsock_guests *g)
+{
+	vsock_close(g->v, vsock_closed);
+}
+
 static void uds_stopped(struct vsock_uds *u)
 {
-	vsock_close(u->v, vsock_closed);
+	vsock_guests_stop(&container_of(u, struct vsock_device, uds)->guests, guests_stopped);
 }
 
 static void function_stopped(struct virtio_pci *p)

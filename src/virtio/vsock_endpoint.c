@@ -7,6 +7,7 @@
 
 #include "core/check.h"
 #include "virtio/vsock_conn.h"
+#include "virtio/vsock_neighbour.h"
 
 /* --- listeners --- */
 
@@ -58,9 +59,17 @@ void vsock_unlisten(struct vsock *v, uint32_t port, struct vsock_acceptor *a)
 
 /* --- the guest connects --- */
 
+/* May there be one more connection to another guest? */
+static bool conns_open(const struct vsock *v)
+{
+	return v->neighbour_conns < VSOCK_NEIGHBOUR_CONNS_MAX;
+}
+
 bool vsock_request(struct vsock *v, const struct vsock_header *h, const struct vsock_key *key)
 {
-	struct vsock_listener *l = vsock_ports_listener(&v->ports, key->host_port);
+	bool neighbour = vsock_is_neighbour(key);
+	struct vsock_listener *l =
+		neighbour ? NULL : vsock_ports_listener(&v->ports, key->host_port);
 	struct vsock_acceptor *acceptor = l ? l->acceptor : v->fallback;
 	struct vsock_accept request = {.src_cid = key->guest_cid,
 		.src_port = key->guest_port,
@@ -68,7 +77,9 @@ bool vsock_request(struct vsock *v, const struct vsock_header *h, const struct v
 		.type = h->type};
 	struct vsock_conn *c;
 
-	if ((!l && !acceptor) || vsock_conns_full(v) ||
+	if (neighbour ? !conns_open(v) : !l && !acceptor)
+		return false;
+	if (vsock_conns_full(v) ||
 		vsock_ports_is_resting(&v->ports, key, reactor_now_ns(vsock_home(v))))
 		return false;
 	c = vsock_conn_create(v, key, VSOCK_ACCEPTING, h->type);
@@ -76,6 +87,11 @@ bool vsock_request(struct vsock *v, const struct vsock_header *h, const struct v
 		return false;
 	VSOCK_PROBE(vsock_accept, c);
 	credit_peer(&c->credit, h->buf_alloc, h->fwd_cnt);
+	if (neighbour) {
+		if (!vsock_guests_call(v->guests, c))
+			vsock_conn_close(c, VSOCK_CLOSE_RST);
+		return true;
+	}
 	if (!acceptor) {
 		vsock_conn_close(c, VSOCK_CLOSE_FORCED);
 		return true;
@@ -100,19 +116,24 @@ static int type_of(int fd)
 	return type == SOCK_STREAM ? VSOCK_TYPE_STREAM : -EPROTOTYPE;
 }
 
-void vsock_accepted(struct vsock *v, const struct vsock_accept *request, int fd)
+/* What another guest refuses is over at once: its key need not rest. */
+static void refused(struct vsock_conn *c)
 {
-	const struct vsock_key key = {
-		VSOCK_CID_HOST, request->port, request->src_cid, request->src_port};
-	struct vsock_conn *c = vsock_conn_find(v, &key);
+	vsock_conn_close(
+		c, vsock_is_neighbour(&c->node.key) ? VSOCK_CLOSE_RST : VSOCK_CLOSE_FORCED);
+}
 
-	if (c && (c->serial != request->serial || c->state != VSOCK_ACCEPTING))
+void vsock_accepted_from(struct vsock *v, const struct vsock_key *key, uint64_t serial, int fd)
+{
+	struct vsock_conn *c = vsock_conn_find(v, key);
+
+	if (c && (c->serial != serial || c->state != VSOCK_ACCEPTING))
 		c = NULL;
 	if (!c || fd < 0 || type_of(fd) != c->type) {
 		if (fd >= 0)
 			close(fd);
 		if (c)
-			vsock_conn_close(c, VSOCK_CLOSE_FORCED);
+			refused(c);
 		return;
 	}
 	list_del(&c->accept_link);
@@ -121,23 +142,21 @@ void vsock_accepted(struct vsock *v, const struct vsock_accept *request, int fd)
 		c, fd, VSOCK_PENDING(VSOCK_OP_RESPONSE) | VSOCK_PENDING(VSOCK_OP_CREDIT_UPDATE));
 }
 
+void vsock_accepted(struct vsock *v, const struct vsock_accept *request, int fd)
+{
+	const struct vsock_key key = {
+		VSOCK_CID_HOST, request->port, request->src_cid, request->src_port};
+
+	vsock_accepted_from(v, &key, request->serial, fd);
+}
+
 /* --- connections to the guest --- */
 
-int vsock_connect_over(struct vsock *v, uint32_t guest_port, struct vsock_connect *connect, int fd)
+static int connect_start(struct vsock *v, const struct vsock_key *key, uint16_t type,
+	struct vsock_connect *connect, int fd)
 {
-	struct vsock_key key = {
-		.host_cid = VSOCK_CID_HOST, .guest_cid = v->guest_cid, .guest_port = guest_port};
-	int type = fd < 0 ? VSOCK_TYPE_STREAM : type_of(fd);
-	struct vsock_conn *c;
+	struct vsock_conn *c = vsock_conn_create(v, key, VSOCK_CONNECTING, type);
 
-	if (v->closing)
-		return -ECONNREFUSED;
-	if (type < 0)
-		return type;
-	if (vsock_conns_full(v) ||
-		vsock_ports_pick(&v->ports, reactor_now_ns(vsock_home(v)), &key.host_port))
-		return -ENOSPC;
-	c = vsock_conn_create(v, &key, VSOCK_CONNECTING, (uint16_t)type);
 	if (!c)
 		return -ENOMEM;
 	c->connect = connect;
@@ -147,6 +166,33 @@ int vsock_connect_over(struct vsock *v, uint32_t guest_port, struct vsock_connec
 	reactor_timer_start(vsock_home(v), &c->timer, VSOCK_ANSWER_NS);
 	vsock_rx_control(c, VSOCK_PENDING(VSOCK_OP_REQUEST));
 	return 0;
+}
+
+int vsock_connect_from(struct vsock *v, const struct vsock_key *key, uint16_t type,
+	struct vsock_connect *connect, int fd)
+{
+	if (v->closing || !v->guests || !conns_open(v) || vsock_conn_find(v, key) ||
+		vsock_ports_is_resting(&v->ports, key, reactor_now_ns(vsock_home(v))))
+		return -ECONNREFUSED;
+	if (vsock_conns_full(v))
+		return -ENOSPC;
+	return connect_start(v, key, type, connect, fd);
+}
+
+int vsock_connect_over(struct vsock *v, uint32_t guest_port, struct vsock_connect *connect, int fd)
+{
+	struct vsock_key key = {
+		.host_cid = VSOCK_CID_HOST, .guest_cid = v->guest_cid, .guest_port = guest_port};
+	int type = fd < 0 ? VSOCK_TYPE_STREAM : type_of(fd);
+
+	if (v->closing)
+		return -ECONNREFUSED;
+	if (type < 0)
+		return type;
+	if (vsock_conns_full(v) ||
+		vsock_ports_pick(&v->ports, reactor_now_ns(vsock_home(v)), &key.host_port))
+		return -ENOSPC;
+	return connect_start(v, &key, (uint16_t)type, connect, fd);
 }
 
 int vsock_connect(struct vsock *v, uint32_t guest_port, struct vsock_connect *connect)

@@ -49,23 +49,26 @@ void vsock_ports_finish(struct vsock_ports *p)
 
 /* --- uses --- */
 
-static bool is_ephemeral(uint32_t port)
+static bool is_ephemeral(const struct vsock_key *key)
 {
-	return port >= VSOCK_EPHEMERAL_FIRST && port <= VSOCK_EPHEMERAL_LAST;
+	uint32_t port = key->host_port;
+
+	return !vsock_is_neighbour(key) && port >= VSOCK_EPHEMERAL_FIRST &&
+	       port <= VSOCK_EPHEMERAL_LAST;
 }
 
-void vsock_ports_use(struct vsock_ports *p, uint32_t host_port)
+void vsock_ports_use(struct vsock_ports *p, const struct vsock_key *key)
 {
-	if (is_ephemeral(host_port))
-		p->uses[host_port - VSOCK_EPHEMERAL_FIRST]++;
+	if (is_ephemeral(key))
+		p->uses[key->host_port - VSOCK_EPHEMERAL_FIRST]++;
 }
 
-void vsock_ports_unuse(struct vsock_ports *p, uint32_t host_port)
+void vsock_ports_unuse(struct vsock_ports *p, const struct vsock_key *key)
 {
-	if (!is_ephemeral(host_port))
+	if (!is_ephemeral(key))
 		return;
-	CHECK(p->uses[host_port - VSOCK_EPHEMERAL_FIRST]);
-	p->uses[host_port - VSOCK_EPHEMERAL_FIRST]--;
+	CHECK(p->uses[key->host_port - VSOCK_EPHEMERAL_FIRST]);
+	p->uses[key->host_port - VSOCK_EPHEMERAL_FIRST]--;
 }
 
 /* --- quarantine --- */
@@ -73,7 +76,7 @@ void vsock_ports_unuse(struct vsock_ports *p, uint32_t host_port)
 static void rest_end(struct vsock_ports *p, struct rest *r)
 {
 	vsock_table_remove(&p->quarantine, &r->node);
-	vsock_ports_unuse(p, r->node.key.host_port);
+	vsock_ports_unuse(p, &r->node.key);
 	list_del(&r->link);
 	free(r);
 }
@@ -107,7 +110,7 @@ void vsock_ports_rest(struct vsock_ports *p, const struct vsock_key *key, uint64
 	} else {
 		r->node.key = *key;
 		vsock_table_add(&p->quarantine, &r->node);
-		vsock_ports_use(p, key->host_port);
+		vsock_ports_use(p, key);
 	}
 	r->until_ns = now_ns + VSOCK_QUARANTINE_NS;
 	list_add_tail(&p->resting, &r->link);
@@ -129,7 +132,7 @@ uint32_t vsock_ports_resting(struct vsock_ports *p, uint64_t now_ns)
 
 static struct vsock_key listener_key(uint32_t port)
 {
-	return (struct vsock_key){.host_port = port};
+	return (struct vsock_key){.host_cid = 2, .host_port = port};
 }
 
 struct vsock_listener *vsock_ports_listener(struct vsock_ports *p, uint32_t port)
@@ -155,7 +158,7 @@ int vsock_ports_listen(struct vsock_ports *p, uint32_t port, struct vsock_listen
 	list_init(&l->pending);
 	list_add_tail(&p->listening, &l->link);
 	vsock_table_add(&p->listeners, &l->node);
-	vsock_ports_use(p, port);
+	vsock_ports_use(p, &l->node.key);
 	*out = l;
 	return 0;
 }
@@ -164,7 +167,7 @@ void vsock_ports_unlisten(struct vsock_ports *p, struct vsock_listener *l)
 {
 	CHECK(list_empty(&l->pending));
 	vsock_table_remove(&p->listeners, &l->node);
-	vsock_ports_unuse(p, l->node.key.host_port);
+	vsock_ports_unuse(p, &l->node.key);
 	list_del(&l->link);
 	free(l);
 }

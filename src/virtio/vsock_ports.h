@@ -47,9 +47,10 @@ struct vsock_listener *vsock_ports_listener(struct vsock_ports *p, uint32_t port
 /* vsock_ports_pick: the next free ephemeral port after the one that was given last; -ENOSPC. */
 int vsock_ports_pick(struct vsock_ports *p, uint64_t now_ns, uint32_t *port);
 
-/* vsock_ports_use, vsock_ports_unuse: a connection has this host port, has it no more. */
-void vsock_ports_use(struct vsock_ports *p, uint32_t host_port);
-void vsock_ports_unuse(struct vsock_ports *p, uint32_t host_port);
+/* vsock_ports_use, vsock_ports_unuse: a connection has this host port, has it no more. A port of
+ * another guest's is none of the host's. */
+void vsock_ports_use(struct vsock_ports *p, const struct vsock_key *key);
+void vsock_ports_unuse(struct vsock_ports *p, const struct vsock_key *key);
 
 /* vsock_ports_rest: the key is in quarantine from now on (again, if it is already; not at all if
  * there is no memory). vsock_ports_is_resting: true until VSOCK_QUARANTINE_NS later.

@@ -20,6 +20,12 @@ struct vsock_key {
 	uint32_t host_cid, host_port, guest_cid, guest_port;
 };
 
+/* vsock_is_neighbour: the other end is a guest, not the host. */
+static inline bool vsock_is_neighbour(const struct vsock_key *key)
+{
+	return key->host_cid != 2;
+}
+
 struct vsock_node {
 	struct vsock_key key;
 	uint64_t hash; /* private from here on */

@@ -42,7 +42,7 @@ static unsigned int open_files(void)
 
 static struct vrig_conn conn_of(uint32_t guest_port)
 {
-	return (struct vrig_conn){PORT, guest_port, VRIG_BUF_ALLOC, 0, -1};
+	return (struct vrig_conn){PORT, guest_port, VRIG_BUF_ALLOC, 0, -1, 0, 0};
 }
 
 Test(hostile_vsock, ten_thousand_connections_leave_nothing)

@@ -309,11 +309,18 @@ static int do_message(struct reactor *r, struct fake_op *f)
 	return res;
 }
 
+static bool never_waits(const struct fake_op *f)
+{
+	return (f->kind == FAKE_SEND || f->kind == FAKE_RECV) && (f->flags & MSG_DONTWAIT);
+}
+
 static enum fake_outcome try_transfer(struct reactor *r, struct fake_op *f, int *res)
 {
 	bool in = f->kind == FAKE_READ || f->kind == FAKE_RECV;
 
-	if (fd_waits(f->fd, in ? POLLIN : POLLOUT))
+	bool waits = !never_waits(f);
+
+	if (waits && fd_waits(f->fd, in ? POLLIN : POLLOUT))
 		return FAKE_PENDING;
 	if (f->kind == FAKE_READ)
 		*res = do_read(r, f);
@@ -322,7 +329,7 @@ static enum fake_outcome try_transfer(struct reactor *r, struct fake_op *f, int 
 	else
 		*res = do_message(r, f);
 	/* Less room than the write wants: the ring would wait as well. */
-	if (*res == -EAGAIN && !(fcntl(f->fd, F_GETFL) & O_NONBLOCK))
+	if (waits && *res == -EAGAIN && !(fcntl(f->fd, F_GETFL) & O_NONBLOCK))
 		return FAKE_PENDING;
 	return FAKE_DONE;
 }
@@ -447,10 +454,10 @@ static bool op_is_due(const struct fake_op *f)
 	case FAKE_READ:
 	case FAKE_RECV:
 	case FAKE_ACCEPT:
-		return !fd_waits(f->fd, POLLIN);
+		return never_waits(f) || !fd_waits(f->fd, POLLIN);
 	case FAKE_WRITE:
 	case FAKE_SEND:
-		return !fd_waits(f->fd, POLLOUT);
+		return never_waits(f) || !fd_waits(f->fd, POLLOUT);
 	case FAKE_POLL:
 		return fd_ready(f->fd, (short)f->events);
 	default:

@@ -273,6 +273,7 @@ void gen_config(struct gen *g, struct guest_config *c, unsigned int files)
 	c->mem_region_alignment = gen_next(g);
 	c->guest_cid = (uint32_t)gen_next(g);
 	c->home_core = (uint32_t)gen_next(g);
+	c->vsock_guest_to_guest = gen_next(g) & 1;
 	c->default_net = gen_next(g) & 1;
 	c->balloon = gen_next(g) & 1;
 	c->console = gen_next(g) & 1;

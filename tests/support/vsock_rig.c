@@ -204,8 +204,8 @@ void vrig_expect(struct vrig *r, const struct vrig_conn *c, uint16_t op, struct 
 		cr_assert(vrig_take(r, p), "no %s comes", vsock_op_name(op));
 	while (p->h.op == VSOCK_OP_CREDIT_UPDATE && op != VSOCK_OP_CREDIT_UPDATE);
 	cr_assert_eq(p->h.op, op, "%s instead of %s", vsock_op_name(p->h.op), vsock_op_name(op));
-	cr_assert_eq(p->h.src_cid, VSOCK_CID_HOST);
-	cr_assert_eq(p->h.dst_cid, VRIG_CID);
+	cr_assert_eq(p->h.src_cid, c && c->host_cid ? c->host_cid : VSOCK_CID_HOST);
+	cr_assert_eq(p->h.dst_cid, r->vsock.guest_cid);
 	cr_assert_eq(p->h.type, c && c->type ? c->type : VSOCK_TYPE_STREAM);
 	if (c) {
 		cr_assert_eq(p->h.src_port, c->host_port);
@@ -221,11 +221,11 @@ void vrig_expect_none(struct vrig *r)
 		cr_assert_eq(p.h.op, VSOCK_OP_CREDIT_UPDATE, "%s", vsock_op_name(p.h.op));
 }
 
-static struct vsock_header header_of(const struct vrig_conn *c, uint16_t op)
+static struct vsock_header header_of(const struct vrig *r, const struct vrig_conn *c, uint16_t op)
 {
 	return (struct vsock_header){
-		.src_cid = VRIG_CID,
-		.dst_cid = VSOCK_CID_HOST,
+		.src_cid = r->vsock.guest_cid,
+		.dst_cid = c->host_cid ? c->host_cid : VSOCK_CID_HOST,
 		.src_port = c->guest_port,
 		.dst_port = c->host_port,
 		.type = c->type ? c->type : VSOCK_TYPE_STREAM,
@@ -237,7 +237,7 @@ static struct vsock_header header_of(const struct vrig_conn *c, uint16_t op)
 
 void vrig_op(struct vrig *r, const struct vrig_conn *c, uint16_t op, uint32_t flags)
 {
-	struct vsock_header h = header_of(c, op);
+	struct vsock_header h = header_of(r, c, op);
 
 	h.flags = flags;
 	cr_assert(vrig_send(r, &h, NULL, 0));
@@ -246,7 +246,7 @@ void vrig_op(struct vrig *r, const struct vrig_conn *c, uint16_t op, uint32_t fl
 void vrig_piece(struct vrig *r, const struct vrig_conn *c, const void *data, uint32_t len_bytes,
 	uint32_t flags)
 {
-	struct vsock_header h = header_of(c, VSOCK_OP_RW);
+	struct vsock_header h = header_of(r, c, VSOCK_OP_RW);
 
 	h.len = len_bytes;
 	h.flags = flags;
@@ -264,7 +264,7 @@ struct vrig_conn vrig_guest_connects_as(
 	struct vrig *r, uint32_t host_port, uint32_t guest_port, uint16_t type)
 {
 	static struct vrig_packet p;
-	struct vrig_conn c = {host_port, guest_port, VRIG_BUF_ALLOC, 0, -1, type};
+	struct vrig_conn c = {host_port, guest_port, VRIG_BUF_ALLOC, 0, -1, type, 0};
 
 	vrig_op(r, &c, VSOCK_OP_REQUEST, 0);
 	vrig_run(r);
@@ -282,7 +282,7 @@ struct vrig_conn vrig_guest_connects(struct vrig *r, uint32_t host_port, uint32_
 struct vrig_conn vrig_client_connects(struct vrig *r, uint32_t guest_port)
 {
 	static struct vrig_packet p;
-	struct vrig_conn c = {0, guest_port, VRIG_BUF_ALLOC, 0, -1, 0};
+	struct vrig_conn c = {0, guest_port, VRIG_BUF_ALLOC, 0, -1, 0, 0};
 	struct vrig_connect connect;
 
 	vrig_connect_start(r, &connect, guest_port);
@@ -307,16 +307,27 @@ void vrig_run(struct vrig *r)
 	fake_io_run(r->reactor);
 }
 
-void vrig_init(struct vrig *r, uint64_t seed)
+static void init_on(struct vrig *r, struct reactor *reactor, uint32_t cid)
 {
 	struct diag d;
 
 	memset(r, 0, sizeof(*r));
 	r->acceptor = (struct vsock_acceptor){.accept = accept_seen, .closed = acceptor_closed};
-	r->reactor = fake_io_create(seed);
+	r->reactor = reactor;
 	device_rig_init(&r->dev, r->reactor);
-	cr_assert_eq(vsock_init(&r->vsock, &r->dev.env, VRIG_CID, &d), 0);
+	cr_assert_eq(vsock_init(&r->vsock, &r->dev.env, cid, &d), 0);
 	device_rig_attach(&r->dev, &r->vsock.dev);
+}
+
+void vrig_init(struct vrig *r, uint64_t seed)
+{
+	init_on(r, fake_io_create(seed), VRIG_CID);
+}
+
+void vrig_init_beside(struct vrig *r, struct vrig *first, uint32_t cid)
+{
+	init_on(r, first->reactor, cid);
+	r->shares_reactor = true;
 }
 
 void vrig_start(struct vrig *r, unsigned int rx, uint32_t rx_bytes)
@@ -346,8 +357,10 @@ void vrig_finish(struct vrig *r)
 	vsock_close(&r->vsock, vsock_is_closed);
 	vrig_run(r);
 	cr_assert(all_closed);
-	cr_assert_eq(fake_io_in_flight(r->reactor, -1), 0u);
 	vsock_finish(&r->vsock);
-	fake_io_destroy(r->reactor);
+	if (!r->shares_reactor) {
+		cr_assert_eq(fake_io_in_flight(r->reactor, -1), 0u);
+		fake_io_destroy(r->reactor);
+	}
 	device_rig_finish(&r->dev);
 }

@@ -22,8 +22,9 @@ struct vrig_packet {
 struct vrig_conn {
 	uint32_t host_port, guest_port;
 	uint32_t buf_alloc, fwd_cnt;
-	int fd;        /* the client's end; -1: none */
-	uint16_t type; /* 0: VSOCK_TYPE_STREAM */
+	int fd;            /* the client's end; -1: none */
+	uint16_t type;     /* 0: VSOCK_TYPE_STREAM */
+	uint32_t host_cid; /* who is at the other end; 0: VSOCK_CID_HOST */
 };
 
 struct vrig_connect {
@@ -37,6 +38,7 @@ struct vrig {
 	struct reactor *reactor;
 	struct device_rig dev;
 	struct vsock vsock;
+	bool shares_reactor;
 	bool rx_again; /* receive buffers are offered again as soon as they were used */
 	uint32_t rx_bytes;
 	uint64_t features;                                     /* of the ring, for vrig_start */
@@ -53,6 +55,8 @@ struct vrig {
 /* vrig_init: nothing started. vrig_start: driver with `rx` receive buffers of rx_bytes.
  * vrig_finish: resets, closes, and checks that nothing is left. */
 void vrig_init(struct vrig *r, uint64_t seed);
+/* vrig_init_beside: another guest on the reactor of one that is there, which goes last. */
+void vrig_init_beside(struct vrig *r, struct vrig *first, uint32_t cid);
 void vrig_start(struct vrig *r, unsigned int rx, uint32_t rx_bytes);
 void vrig_finish(struct vrig *r);
 void vrig_run(struct vrig *r);

@@ -267,6 +267,7 @@ CONFIG_FIELDS = {
     "guest_cid": (100, _plain("u32")),
     "vsock_uds_path": (101, _plain("string")),
     "home_core": (102, _plain("u32")),
+    "vsock_guest_to_guest": (103, _plain("u8")),
 }
 
 

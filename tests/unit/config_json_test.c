@@ -63,7 +63,8 @@ Test(config_json, reads_scalars)
 	must_parse("{\"kernel-type\": \"linux\", \"kernel\": \"/k\", \"ramdisk\": \"/r\","
 		   "\"cmdline\": \"a \\\"b\\\"\", \"cpus\": 64, \"guest-memory\": \"3G\","
 		   "\"virtio-rng\": true, \"virtio-console\": false, \"guest-cid\": 4294967294,"
-		   "\"virtio-mem-block-size\": 4096, \"home-core\": 1}");
+		   "\"virtio-mem-block-size\": 4096, \"home-core\": 1,"
+		   "\"vsock-guest-to-guest\": true}");
 	cr_assert_eq(config.kernel_type, KERNEL_LINUX);
 	cr_assert_str_eq(config.kernel.path, "/k");
 	cr_assert_eq(config.kernel.fd, -1);
@@ -76,13 +77,14 @@ Test(config_json, reads_scalars)
 	cr_assert_eq(config.guest_cid, 0xfffffffe);
 	cr_assert_eq(config.mem_block_size, 4096);
 	cr_assert_eq(config.home_core, 1);
+	cr_assert(config.vsock_guest_to_guest);
 	cr_assert_eq(config.given,
 		CONFIG_BIT(CONFIG_KERNEL_TYPE) | CONFIG_BIT(CONFIG_KERNEL) |
 			CONFIG_BIT(CONFIG_RAMDISK) | CONFIG_BIT(CONFIG_CMDLINE) |
 			CONFIG_BIT(CONFIG_CPUS) | CONFIG_BIT(CONFIG_GUEST_MEMORY) |
 			CONFIG_BIT(CONFIG_RNG) | CONFIG_BIT(CONFIG_CONSOLE) |
 			CONFIG_BIT(CONFIG_GUEST_CID) | CONFIG_BIT(CONFIG_MEM_BLOCK_SIZE) |
-			CONFIG_BIT(CONFIG_HOME_CORE));
+			CONFIG_BIT(CONFIG_HOME_CORE) | CONFIG_BIT(CONFIG_VSOCK_GUEST_TO_GUEST));
 }
 
 Test(config_json, reads_lists)
@@ -140,7 +142,7 @@ Test(config_json, knows_every_field_of_the_table)
 		cr_assert_eq(parse(text), -EINVAL);
 		cr_assert(strstr(diag.text, "this is null"), "%s: %s", text, diag.text);
 	}
-	cr_assert_eq(fields, 28);
+	cr_assert_eq(fields, 29);
 }
 
 Test(config_json, an_unknown_key_names_the_nearest)

@@ -183,7 +183,7 @@ Test(config, names_fields_as_the_wire_does)
 	cr_assert_str_eq(config_field_name(CONFIG_HOME_CORE), "home_core");
 	cr_assert_null(config_field_name(0));
 	cr_assert_null(config_field_name(26));
-	cr_assert_null(config_field_name(103));
+	cr_assert_null(config_field_name(104));
 	cr_assert_null(config_field_name(0xffffffff));
 }
 
@@ -602,6 +602,15 @@ Test(config, uds_path_wants_the_switch)
 	config.vsock_uds_path = strdup("/run/vsock");
 	must_fail("vsock_uds_path", "virtio_vsock");
 	give(CONFIG_VSOCK);
+	must_pass();
+}
+
+Test(config, guest_to_guest_wants_the_switch)
+{
+	cr_assert_not(config.vsock_guest_to_guest, "off by default");
+	config.vsock_guest_to_guest = true;
+	must_fail("vsock_guest_to_guest", "virtio_vsock");
+	config.vsock = true;
 	must_pass();
 }
 

@@ -57,7 +57,7 @@ static void sock_buffer(int fd, int size_bytes)
 /* A connection whose client takes little at a time. */
 static struct vrig_conn slow_client(uint32_t guest_port)
 {
-	struct vrig_conn c = {PORT, guest_port, VRIG_BUF_ALLOC, 0, -1, 0};
+	struct vrig_conn c = {PORT, guest_port, VRIG_BUF_ALLOC, 0, -1, 0, 0};
 	struct vsock_accept request;
 	int pair[2];
 
@@ -156,7 +156,7 @@ Test(vsock_data, end_of_file_is_seen_without_credit)
 Test(vsock_data, ClientWriteWithInitialCredit)
 {
 	struct vrig_connect connect;
-	struct vrig_conn c = {0, GUEST_PORT, 3, 0, -1, 0};
+	struct vrig_conn c = {0, GUEST_PORT, 3, 0, -1, 0, 0};
 
 	vrig_connect_start(&rig, &connect, GUEST_PORT);
 	vrig_expect(&rig, NULL, VSOCK_OP_REQUEST, &packet);
@@ -188,7 +188,7 @@ Test(vsock_data, credit_overflow_towards_the_guest)
 
 Test(vsock_chains, control_goes_before_data)
 {
-	struct vrig_conn a, b = {PORT + 1, GUEST_PORT, 0, 0, -1, 0};
+	struct vrig_conn a, b = {PORT + 1, GUEST_PORT, 0, 0, -1, 0, 0};
 
 	start(1, 8, 4096);
 	a = vrig_guest_connects(&rig, PORT, GUEST_PORT);
@@ -235,7 +235,7 @@ Test(vsock_data, connections_with_data_take_turns)
 
 Test(vsock_chains, SkipBadRxDescriptors)
 {
-	struct vrig_conn c = {PORT, GUEST_PORT, VRIG_BUF_ALLOC, 0, -1, 0};
+	struct vrig_conn c = {PORT, GUEST_PORT, VRIG_BUF_ALLOC, 0, -1, 0, 0};
 
 	start(1, 0, 43);
 	vrig_op(&rig, &c, VSOCK_OP_RW, 0);

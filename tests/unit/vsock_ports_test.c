@@ -34,34 +34,46 @@ static uint32_t pick(uint64_t now_ns)
 Test(vsock_ports, find_ephemeral_ports)
 {
 	struct vsock_listener *l;
-	const struct vsock_key resting = {2, FIRST + 3, 3, 9};
+	const struct vsock_key resting = {2, FIRST + 3, 3, 9}, connected = {2, FIRST + 2, 3, 9};
 
 	cr_assert_eq(pick(0), FIRST);
 	cr_assert_eq(vsock_ports_listen(&ports, FIRST + 1, &l), 0);
-	vsock_ports_use(&ports, FIRST + 2);
+	vsock_ports_use(&ports, &connected);
 	vsock_ports_rest(&ports, &resting, 0);
 	cr_assert_eq(pick(0), FIRST + 4, "a listener, a connection, a resting key are skipped");
 	ports.last = LAST - 1;
 	cr_assert_eq(pick(0), LAST);
 	cr_assert_eq(pick(0), FIRST, "rotates");
 	vsock_ports_unlisten(&ports, l);
-	vsock_ports_unuse(&ports, FIRST + 2);
+	vsock_ports_unuse(&ports, &connected);
 	cr_assert_eq(pick(0), FIRST + 1);
 	cr_assert_eq(pick(0), FIRST + 2);
 	cr_assert_eq(pick(VSOCK_QUARANTINE_NS), FIRST + 3);
 }
 
+Test(vsock_ports, ports_of_other_guests_are_none_of_the_hosts)
+{
+	const struct vsock_key resting = {4, FIRST + 1, 3, 9}, connected = {4, FIRST, 3, 9};
+
+	vsock_ports_use(&ports, &connected);
+	vsock_ports_rest(&ports, &resting, 0);
+	cr_assert(vsock_ports_is_resting(&ports, &resting, 0));
+	cr_assert_eq(pick(0), FIRST);
+	cr_assert_eq(pick(0), FIRST + 1);
+}
+
 Test(vsock_ports, no_unused_ports_in_range)
 {
-	uint32_t port;
+	struct vsock_key key = {.host_cid = 2};
 
 	for (uint32_t i = 0; i < VSOCK_EPHEMERAL_COUNT; i++) {
-		port = pick(0);
-		cr_assert_eq(port, FIRST + i);
-		vsock_ports_use(&ports, port);
+		key.host_port = pick(0);
+		cr_assert_eq(key.host_port, FIRST + i);
+		vsock_ports_use(&ports, &key);
 	}
-	cr_assert_eq(vsock_ports_pick(&ports, 0, &port), -ENOSPC);
-	vsock_ports_unuse(&ports, 60000);
+	cr_assert_eq(vsock_ports_pick(&ports, 0, &key.host_port), -ENOSPC);
+	key.host_port = 60000;
+	vsock_ports_unuse(&ports, &key);
 	cr_assert_eq(pick(0), 60000u);
 }
 

@@ -409,7 +409,7 @@ Test(vsock_seq_start, credit_shrinks_in_the_middle_of_a_record)
 Test(vsock_seq, the_type_of_the_clients_socket_must_be_the_guests)
 {
 	for (uint16_t type = VSOCK_TYPE_STREAM; type <= VSOCK_TYPE_SEQPACKET; type++) {
-		struct vrig_conn c = {PORT, GUEST_PORT + type, VRIG_BUF_ALLOC, 0, -1, type};
+		struct vrig_conn c = {PORT, GUEST_PORT + type, VRIG_BUF_ALLOC, 0, -1, type, 0};
 		struct vsock_accept request;
 		int pair[2];
 
@@ -442,7 +442,7 @@ Test(vsock_seq, a_packet_of_the_other_type_resets)
 
 Test(vsock_seq_start, refused_without_the_feature)
 {
-	struct vrig_conn c = {PORT, GUEST_PORT, VRIG_BUF_ALLOC, 0, -1, VSOCK_TYPE_SEQPACKET};
+	struct vrig_conn c = {PORT, GUEST_PORT, VRIG_BUF_ALLOC, 0, -1, VSOCK_TYPE_SEQPACKET, 0};
 
 	start(0, 8, 4096);
 	vrig_op(&rig, &c, VSOCK_OP_REQUEST, 0);
@@ -464,7 +464,7 @@ static void connect_ended(struct vsock_connect *connect, int err, uint32_t host_
 Test(vsock_seq_start, a_connect_has_the_type_of_its_socket)
 {
 	struct vsock_connect connect = {.done = connect_ended};
-	struct vrig_conn c = {0, GUEST_PORT, VRIG_BUF_ALLOC, 0, -1, VSOCK_TYPE_SEQPACKET};
+	struct vrig_conn c = {0, GUEST_PORT, VRIG_BUF_ALLOC, 0, -1, VSOCK_TYPE_SEQPACKET, 0};
 	int pair[2];
 
 	start(VSOCK_F_SEQPACKET, 8, 4096);

@@ -33,7 +33,7 @@ TestSuite(vsock, .init = setup, .fini = teardown, .timeout = 60);
 
 static struct vrig_conn guest_conn(uint32_t host_port, uint32_t guest_port)
 {
-	return (struct vrig_conn){host_port, guest_port, VRIG_BUF_ALLOC, 0, -1, 0};
+	return (struct vrig_conn){host_port, guest_port, VRIG_BUF_ALLOC, 0, -1, 0, 0};
 }
 
 static bool is_eof(int fd)

@@ -93,7 +93,7 @@ static void say(int fd, const char *what)
 /* The guest accepts what the peer asked for. */
 static struct vrig_conn guest_accepts(void)
 {
-	struct vrig_conn c = {0, GUEST_PORT, VRIG_BUF_ALLOC, 0, -1, 0};
+	struct vrig_conn c = {0, GUEST_PORT, VRIG_BUF_ALLOC, 0, -1, 0, 0};
 
 	vrig_expect(&rig, NULL, VSOCK_OP_REQUEST, &packet);
 	cr_assert_eq(packet.h.dst_port, GUEST_PORT);
@@ -173,7 +173,7 @@ Test(vsock_uds, wrong_lines_are_closed)
 Test(vsock_uds, refusal_closes_the_socket)
 {
 	int fd = dial();
-	struct vrig_conn c = {0, GUEST_PORT, VRIG_BUF_ALLOC, 0, -1, 0};
+	struct vrig_conn c = {0, GUEST_PORT, VRIG_BUF_ALLOC, 0, -1, 0, 0};
 
 	say(fd, "CONNECT 1022\n");
 	vrig_expect(&rig, NULL, VSOCK_OP_REQUEST, &packet);
@@ -214,7 +214,7 @@ Test(vsock_uds, too_many_silent_peers_are_closed)
 
 Test(vsock_uds, guest_reaches_path_and_port)
 {
-	struct vrig_conn c = {5000, GUEST_PORT, VRIG_BUF_ALLOC, 0, -1, 0};
+	struct vrig_conn c = {5000, GUEST_PORT, VRIG_BUF_ALLOC, 0, -1, 0, 0};
 	char name[100];
 	int listener;
 
@@ -234,7 +234,7 @@ Test(vsock_uds, guest_reaches_path_and_port)
 
 Test(vsock_uds, guest_is_refused_where_nobody_listens)
 {
-	struct vrig_conn c = {5001, GUEST_PORT, VRIG_BUF_ALLOC, 0, -1, 0};
+	struct vrig_conn c = {5001, GUEST_PORT, VRIG_BUF_ALLOC, 0, -1, 0, 0};
 
 	vrig_op(&rig, &c, VSOCK_OP_REQUEST, 0);
 	vrig_expect(&rig, &c, VSOCK_OP_RST, &packet);
@@ -242,7 +242,7 @@ Test(vsock_uds, guest_is_refused_where_nobody_listens)
 
 Test(vsock_uds, a_full_backlog_is_tried_again_and_stalls_nobody)
 {
-	struct vrig_conn c = {5002, GUEST_PORT, VRIG_BUF_ALLOC, 0, -1, 0}, other;
+	struct vrig_conn c = {5002, GUEST_PORT, VRIG_BUF_ALLOC, 0, -1, 0, 0}, other;
 	char name[100];
 	int listener, fds[2];
 
@@ -273,7 +273,7 @@ Test(vsock_uds, a_full_backlog_is_tried_again_and_stalls_nobody)
 Test(vsock_uds, stops_with_everything_under_way)
 {
 	int silent = dial(), asking = dial();
-	struct vrig_conn c = {5002, GUEST_PORT, VRIG_BUF_ALLOC, 0, -1, 0};
+	struct vrig_conn c = {5002, GUEST_PORT, VRIG_BUF_ALLOC, 0, -1, 0, 0};
 	char name[100];
 	int listener;
 

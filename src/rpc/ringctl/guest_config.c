@@ -296,6 +296,8 @@ static void put_scalars(struct rv_config *to, const struct guest_config *c)
 		rv_config_set_guest_cid(to, c->guest_cid);
 	if (given(c, CONFIG_HOME_CORE))
 		rv_config_set_home_core(to, c->home_core);
+	if (given(c, CONFIG_VSOCK_GUEST_TO_GUEST))
+		rv_config_set_vsock_guest_to_guest(to, c->vsock_guest_to_guest);
 }
 
 static int put_boot(struct rv_config *to, const struct guest_config *c, struct rv_error *e)
