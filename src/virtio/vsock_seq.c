@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 
 #include "core/check.h"
+#include "trace/probe.h"
 #include "virtio/iov.h"
 #include "virtio/vsock_conn.h"
 
@@ -63,6 +64,7 @@ static bool send_now(
 	while (n < 0 && errno == EINTR);
 	if (n < 0 && errno == EAGAIN)
 		return false;
+	VSOCK_PROBE(vsock_data, c, 0, n, &c->v->dev.queues[VSOCK_TX].vq);
 	credit_forwarded(&c->credit, h->len);
 	if (n < 0 && errno == EMSGSIZE)
 		undeliverable(c);
@@ -102,6 +104,7 @@ void vsock_seq_send(struct vsock_conn *c)
 
 static void kept_result(struct vsock_conn *c, int res)
 {
+	VSOCK_PROBE(vsock_data, c, 0, res, &c->v->dev.queues[VSOCK_TX].vq);
 	if (res >= 0) {
 		kept_message_take(&c->kept);
 		credit_forwarded(&c->credit, (uint32_t)res);
@@ -172,6 +175,7 @@ static enum vsock_sent piece_send(struct vsock_conn *c, unsigned int *budget)
 	len = len < rc->payload_bytes ? len : (uint32_t)rc->payload_bytes;
 	chain_write(&rc->chain, VSOCK_HEADER_BYTES, p->bytes + p->done, len);
 	p->done += len;
+	VSOCK_PROBE(vsock_data, c, 1, len, &c->v->dev.queues[VSOCK_RX].vq);
 	vsock_rx_put(c, rc, len, p->done == p->len ? VSOCK_SEQ_EOM : 0);
 	if (p->done == p->len)
 		piece_end(c);
@@ -220,6 +224,7 @@ static void buffers_deliver(struct vsock_conn *c, struct buffers *b, uint32_t le
 {
 	unsigned int n = 0;
 
+	VSOCK_PROBE(vsock_data, c, 1, len_bytes, &c->v->dev.queues[VSOCK_RX].vq);
 	while (len_bytes) {
 		struct vsock_rx_chain *rc = b->chain[n++];
 		uint32_t len =
@@ -371,6 +376,8 @@ void vsock_seq_read_check(struct vsock_conn *c)
 		!(c->readable || c->piece.bytes))
 		return;
 	if (credit_free(&c->credit) >= need) {
+		if (c->credit_asked)
+			VSOCK_PROBE(vsock_stall, c, 0);
 		c->credit_asked = false;
 		vsock_rx_data(c);
 	} else if (will_never_fit(c)) {
@@ -379,6 +386,7 @@ void vsock_seq_read_check(struct vsock_conn *c)
 		vsock_conn_in_ended(c, false);
 	} else if (!c->credit_asked) {
 		c->credit_asked = true;
+		VSOCK_PROBE(vsock_stall, c, 1);
 		vsock_rx_control(c, VSOCK_PENDING(VSOCK_OP_CREDIT_REQUEST));
 	}
 }
