@@ -9,6 +9,8 @@ extern const struct bench bench_boot;
 extern const struct bench bench_calls;
 extern const struct bench bench_clock_cost;
 extern const struct bench bench_console_echo;
+extern const struct bench bench_console_echo_apart;
+extern const struct bench bench_console_echo_together;
 extern const struct bench bench_console_in;
 extern const struct bench bench_console_out;
 extern const struct bench bench_density;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* console-echo, console-out, console-in: the virtio console of the embedded guest against QEMU's
- * (q35, virtio-serial-pci, a Unix socket as its other end), the same guest image, each VMM with all
- * its threads on the second chosen CPU and the client on the first. */
+/* console-echo…, console-out, console-in: the virtio console of the embedded guest against QEMU's
+ * (q35, virtio-serial-pci, a Unix socket as its other end): the same guest image, the same client,
+ * the same placing of the threads on the first two chosen CPUs. */
 #include "perf/bench.h"
 
 #include <errno.h>
@@ -23,14 +23,40 @@
 #define PATIENCE_MS   20000
 #define QEMU          "qemu-system-x86_64"
 
+/* Which of the two CPUs has what; the client has CPU 0. */
+enum placing {
+	TOGETHER,  /* the monitor has one CPU, the client the other */
+	IO_CLIENT, /* the vCPU has a CPU of its own */
+	IO_APART,  /* the monitor's I/O has a CPU of its own */
+};
+
+static const struct {
+	unsigned int io, vcpu;
+} places[] = {[TOGETHER] = {1, 1}, [IO_CLIENT] = {0, 1}, [IO_APART] = {1, 0}};
+
+/* What a variant runs. */
+struct console_case {
+	const char *guest; /* the command that the guest runs */
+	enum placing placing;
+	bool echoes;
+	const char *poll_us; /* of our daemon; NULL: it sleeps at once. QEMU's main loop cannot */
+};
+
+/* The daemon's counters so far. */
+struct counters {
+	double enters, interrupts, doorbells; /* io_uring_enter calls; of the guest's devices */
+};
+
 /* One VMM with one guest whose console is our socket. */
 struct console_bench {
+	const struct console_case *of;
 	char folder[64], path[96], command[64];
 	char program[4096], guest[4096];
 	struct child vmm;
 	int fd; /* the console */
 	struct rv_client *client;
-	double enters; /* of the daemon, when the slice began */
+	struct counters before; /* when the slice began; not of QEMU */
+	bool counted;
 	uint8_t buf[65536];
 };
 
@@ -65,13 +91,17 @@ static int our_guest(struct console_bench *b, struct diag *d)
 
 static int our_start(struct console_bench *b, struct diag *d)
 {
-	char *argv[] = {b->program, "serve", "--socket", b->path, NULL};
+	char *argv[] = {b->program, "serve", "--socket", b->path, NULL, NULL, NULL};
 	struct rv_error e;
 	int err;
 
 	child_path(b->program, sizeof(b->program), "RINGVISOR", "../src/main/ringvisor");
 	if (access(b->program, X_OK) || access("/dev/kvm", R_OK | W_OK))
 		return diag_fail(d, -ENOTSUP, "no %s or no /dev/kvm", b->program);
+	if (b->of->poll_us) {
+		argv[4] = "--poll-us";
+		argv[5] = (char *)(uintptr_t)b->of->poll_us;
+	}
 	err = child_start(&b->vmm, argv, d);
 	for (unsigned int i = 0; !err && !b->client && i < PATIENCE_MS / 10; i++) {
 		b->client = rv_connect(b->path, NULL, NULL, PATIENCE_MS, &e);
@@ -104,10 +134,11 @@ static int listen_at(const char *path, struct diag *d)
 static int qemu_start(struct console_bench *b, struct diag *d)
 {
 	char chardev[128];
-	char *argv[] = {QEMU, "-M", "q35", "-enable-kvm", "-cpu", "qemu64", "-m", "64",
-		"-nodefaults", "-no-user-config", "-display", "none", "-device",
-		"virtio-serial-pci,max_ports=1,disable-legacy=on", "-chardev", chardev, "-device",
-		"virtconsole,chardev=c", "-kernel", b->guest, "-append", b->command, NULL};
+	char *argv[] = {QEMU, "-M", "q35", "-enable-kvm", "-cpu", "qemu64", "-m", "64", "-name",
+		"guest,debug-threads=on", "-nodefaults", "-no-user-config", "-display", "none",
+		"-device", "virtio-serial-pci,max_ports=1,disable-legacy=on", "-chardev", chardev,
+		"-device", "virtconsole,chardev=c", "-kernel", b->guest, "-append", b->command,
+		NULL};
 	struct pollfd p;
 	int err;
 
@@ -143,72 +174,6 @@ static void console_teardown(void *state)
 	free(b);
 }
 
-static int console_setup(
-	const struct bench_variant *v, const struct bench_options *o, void **state, struct diag *d)
-{
-	struct console_bench *b = calloc(1, sizeof(*b));
-	cpu_set_t before;
-	int err;
-
-	if (!b)
-		return -ENOMEM;
-	b->fd = -1;
-	snprintf(b->folder, sizeof(b->folder), "/tmp/ringbench-XXXXXX");
-	if (!mkdtemp(b->folder)) {
-		free(b);
-		return diag_errno(d, -errno, "a folder for a socket");
-	}
-	snprintf(b->path, sizeof(b->path), "%s/s", b->folder);
-	snprintf(b->command, sizeof(b->command), "run=%s", (const char *)v->arg);
-	/* The child and all of its threads inherit it. */
-	CHECK(sched_getaffinity(0, sizeof(before), &before) == 0);
-	if (o->cpus > 1)
-		bench_pin(bench_cpu(o, 1));
-	err = v->role == BENCH_PEER ? qemu_start(b, d) : our_start(b, d);
-	sched_setaffinity(0, sizeof(before), &before);
-	if (err)
-		console_teardown(b);
-	else
-		*state = b;
-	return err;
-}
-
-/* --- figures of the daemon --- */
-
-/* io_uring_enter calls of the daemon's only reactor so far; 0: unknown. */
-static double daemon_enters(struct console_bench *b)
-{
-	static const char name[] = "\nringvisor_reactor_enters_total{";
-	char text[65536];
-	struct rv_error e;
-	const char *at;
-	ssize_t n;
-	int fd;
-
-	if (!b->client || rv_host_metrics(b->client, &fd, PATIENCE_MS, &e))
-		return 0;
-	n = read(fd, text, sizeof(text) - 1);
-	close(fd);
-	text[n > 0 ? n : 0] = '\0';
-	at = strstr(text, name);
-	at = at ? strchr(at, '}') : NULL;
-	return at ? strtod(at + 1, NULL) : 0;
-}
-
-static void calls_begin(struct console_bench *b)
-{
-	b->enters = daemon_enters(b);
-}
-
-static void calls_end(struct console_bench *b, struct bench_slice *s, uint64_t chains)
-{
-	if (b->enters > 0 && chains)
-		bench_set(s, "system calls", "per chain",
-			(daemon_enters(b) - b->enters) / (double)chains);
-}
-
-/* --- slices --- */
-
 static int transfer_failed(struct diag *d)
 {
 	return diag_errno(d, -errno, "the console's socket");
@@ -231,6 +196,103 @@ static int echo_once(struct console_bench *b, struct diag *d)
 	return 0;
 }
 
+/* Starts the VMM on its I/O's CPU, which all of its threads inherit, and moves the vCPU to its own.
+ */
+static int vmm_start(struct console_bench *b, const struct bench_variant *v,
+	const struct bench_options *o, struct diag *d)
+{
+	bool is_peer = v->role == BENCH_PEER;
+	cpu_set_t before;
+	int err;
+
+	CHECK(sched_getaffinity(0, sizeof(before), &before) == 0);
+	if (o->cpus > 1)
+		bench_pin(bench_cpu(o, places[b->of->placing].io));
+	err = is_peer ? qemu_start(b, d) : our_start(b, d);
+	sched_setaffinity(0, sizeof(before), &before);
+	if (err || o->cpus < 2)
+		return err;
+	err = child_thread_pin(&b->vmm, is_peer ? "CPU 0/KVM" : "vcpu 0",
+		bench_cpu(o, places[b->of->placing].vcpu));
+	return err ? diag_errno(d, err, "pinning the vCPU's thread") : 0;
+}
+
+static int console_setup(
+	const struct bench_variant *v, const struct bench_options *o, void **state, struct diag *d)
+{
+	struct console_bench *b = calloc(1, sizeof(*b));
+	int err;
+
+	if (!b)
+		return -ENOMEM;
+	b->fd = -1;
+	b->of = v->arg;
+	snprintf(b->folder, sizeof(b->folder), "/tmp/ringbench-XXXXXX");
+	if (!mkdtemp(b->folder)) {
+		free(b);
+		return diag_errno(d, -errno, "a folder for a socket");
+	}
+	snprintf(b->path, sizeof(b->path), "%s/s", b->folder);
+	snprintf(b->command, sizeof(b->command), "run=%s", b->of->guest);
+	err = vmm_start(b, v, o, d);
+	/* The first answer says that the guest has booted: from here on it is quiet. */
+	if (!err && b->of->echoes)
+		err = echo_once(b, d);
+	if (err)
+		console_teardown(b);
+	else
+		*state = b;
+	return err;
+}
+
+/* --- figures of the daemon, which has one reactor and one guest --- */
+
+static double counter_find(const char *text, const char *name)
+{
+	const char *at = strstr(text, name);
+
+	at = at ? strchr(at, '}') : NULL;
+	return at ? strtod(at + 1, NULL) : 0;
+}
+
+static bool counters_read(struct console_bench *b, struct counters *c)
+{
+	char text[65536];
+	struct rv_error e;
+	ssize_t n;
+	int fd;
+
+	if (!b->client || rv_host_metrics(b->client, &fd, PATIENCE_MS, &e))
+		return false;
+	n = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	text[n > 0 ? n : 0] = '\0';
+	c->enters = counter_find(text, "\nringvisor_reactor_enters_total{");
+	c->interrupts = counter_find(text, "\nringvisor_guest_irqs_total{");
+	c->doorbells = counter_find(text, "\nringvisor_guest_kicks_total{");
+	return true;
+}
+
+static void counters_begin(struct console_bench *b)
+{
+	b->counted = counters_read(b, &b->before);
+}
+
+static void counters_end(struct console_bench *b, struct bench_slice *s, uint64_t chains)
+{
+	struct counters now;
+
+	if (!b->counted || !chains || !counters_read(b, &now))
+		return;
+	bench_set(s, "system calls", "per chain", (now.enters - b->before.enters) / (double)chains);
+	bench_set(s, "interrupts", "per chain",
+		(now.interrupts - b->before.interrupts) / (double)chains);
+	bench_set(s, "doorbells", "per chain",
+		(now.doorbells - b->before.doorbells) / (double)chains);
+}
+
+/* --- slices --- */
+
 static int echo_slice(void *state, struct bench_slice *s, struct diag *d)
 {
 	struct console_bench *b = state;
@@ -238,13 +300,13 @@ static int echo_slice(void *state, struct bench_slice *s, struct diag *d)
 	int err;
 
 	memset(b->buf, 'x', MESSAGE_BYTES);
-	calls_begin(b);
+	counters_begin(b);
 	do {
 		start = bench_now(s);
 		err = echo_once(b, d);
 		end = bench_now(s);
 	} while (!err && bench_record(s, start, end));
-	calls_end(b, s, s->ops * 2);
+	counters_end(b, s, s->ops * 2);
 	return err;
 }
 
@@ -253,7 +315,7 @@ static int out_slice(void *state, struct bench_slice *s, struct diag *d)
 {
 	struct console_bench *b = state;
 
-	calls_begin(b);
+	counters_begin(b);
 	do {
 		ssize_t n = read(b->fd, b->buf, sizeof(b->buf));
 
@@ -261,7 +323,7 @@ static int out_slice(void *state, struct bench_slice *s, struct diag *d)
 			return transfer_failed(d);
 		bench_count(s, 0, (uint64_t)n);
 	} while (bench_more(s));
-	calls_end(b, s, s->bytes / CHAIN_BYTES);
+	counters_end(b, s, s->bytes / CHAIN_BYTES);
 	return 0;
 }
 
@@ -269,7 +331,7 @@ static int in_slice(void *state, struct bench_slice *s, struct diag *d)
 {
 	struct console_bench *b = state;
 
-	calls_begin(b);
+	counters_begin(b);
 	do {
 		ssize_t n = write(b->fd, b->buf, sizeof(b->buf));
 
@@ -277,34 +339,57 @@ static int in_slice(void *state, struct bench_slice *s, struct diag *d)
 			return transfer_failed(d);
 		bench_count(s, 0, (uint64_t)n);
 	} while (bench_more(s));
-	calls_end(b, s, s->bytes / CHAIN_BYTES);
+	counters_end(b, s, s->bytes / CHAIN_BYTES);
 	return 0;
 }
 
 /* --- the tables --- */
 
-#define OURS(command, slice)                                                                       \
+#define POLL_US "50"
+
+#define CASE(...)                                                                                  \
+	&(const struct console_case)                                                               \
 	{                                                                                          \
-		"ringvisor", BENCH_MEASURED, command, console_setup, slice, console_teardown       \
+		__VA_ARGS__                                                                        \
 	}
-#define THEIRS(command, slice)                                                                     \
-	{                                                                                          \
-		"QEMU q35", BENCH_PEER, command, console_setup, slice, console_teardown            \
+#define LIFE(work) .setup = console_setup, .slice = work, .teardown = console_teardown
+
+#define SOURCE CASE("console source 1000000000000000", TOGETHER, false, NULL)
+#define SINK   CASE("console sink 1000000000000000", TOGETHER, false, NULL)
+
+#define ECHO_VARIANTS(table, placing)                                                              \
+	static const struct bench_variant table[] = {                                              \
+		{.name = "ringvisor",                                                              \
+			.arg = CASE("console echo", placing, true, NULL),                          \
+			LIFE(echo_slice)},                                                         \
+		{.name = "ringvisor, polling",                                                     \
+			.arg = CASE("console echo", placing, true, POLL_US),                       \
+			LIFE(echo_slice)},                                                         \
+		{.name = "QEMU q35",                                                               \
+			.role = BENCH_PEER,                                                        \
+			.arg = CASE("console echo", placing, true, NULL),                          \
+			LIFE(echo_slice)},                                                         \
 	}
 
-static const struct bench_variant echo_variants[] = {
-	OURS("console echo", echo_slice), THEIRS("console echo", echo_slice)};
+ECHO_VARIANTS(echo_variants, IO_CLIENT);
+ECHO_VARIANTS(together_variants, TOGETHER);
+ECHO_VARIANTS(apart_variants, IO_APART);
+
 static const struct bench_variant out_variants[] = {
-	OURS("console source 1000000000000000", out_slice),
-	THEIRS("console source 1000000000000000", out_slice)};
-static const struct bench_variant in_variants[] = {OURS("console sink 1000000000000000", in_slice),
-	THEIRS("console sink 1000000000000000", in_slice)};
+	{.name = "ringvisor", .arg = SOURCE, LIFE(out_slice)},
+	{.name = "QEMU q35", .role = BENCH_PEER, .arg = SOURCE, LIFE(out_slice)}};
+static const struct bench_variant in_variants[] = {
+	{.name = "ringvisor", .arg = SINK, LIFE(in_slice)},
+	{.name = "QEMU q35", .role = BENCH_PEER, .arg = SINK, LIFE(in_slice)}};
+
+#define ECHO_TARGET(variant)                                                                       \
+	{                                                                                          \
+		.of = {variant, BENCH_LATENCY, BENCH_P50},                                         \
+		.over = {"QEMU q35", BENCH_LATENCY, BENCH_P50}, .bound = 0.7                       \
+	}
 
 static const struct bench_target echo_targets[] = {
-	{.of = {"ringvisor", BENCH_LATENCY, BENCH_P50},
-		.over = {"QEMU q35", BENCH_LATENCY, BENCH_P50},
-		.bound = 0.7},
-};
+	ECHO_TARGET("ringvisor"), ECHO_TARGET("ringvisor, polling")};
 static const struct bench_target rate_targets[] = {
 	{.of = {"ringvisor", BENCH_BYTES, BENCH_P50},
 		.over = {"QEMU q35", BENCH_BYTES, BENCH_P50},
@@ -313,14 +398,19 @@ static const struct bench_target rate_targets[] = {
 	{.of = {"ringvisor", "system calls", BENCH_P50}, .bound = 0.2},
 };
 
-const struct bench bench_console_echo = {
-	.name = "console-echo",
-	.summary = "client to guest to client over the virtio console, 64 bytes",
-	.variant = echo_variants,
-	.variants = ARRAY_SIZE(echo_variants),
-	.target = echo_targets,
-	.targets = ARRAY_SIZE(echo_targets),
-};
+#define ECHO_BENCH(title, what, table)                                                             \
+	{                                                                                          \
+		.name = title, .summary = "64 bytes, client to guest to client; " what,            \
+		.variant = table, .variants = ARRAY_SIZE(table), .target = echo_targets,           \
+		.targets = ARRAY_SIZE(echo_targets)                                                \
+	}
+
+const struct bench bench_console_echo =
+	ECHO_BENCH("console-echo", "the vCPU has a CPU of its own", echo_variants);
+const struct bench bench_console_echo_together =
+	ECHO_BENCH("console-echo-together", "the client has a CPU of its own", together_variants);
+const struct bench bench_console_echo_apart =
+	ECHO_BENCH("console-echo-apart", "the monitor's I/O has a CPU of its own", apart_variants);
 
 const struct bench bench_console_out = {
 	.name = "console-out",

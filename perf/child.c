@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -90,6 +91,57 @@ void child_end(struct child *c)
 		;
 	close(c->in);
 	close(c->out);
+}
+
+static bool thread_is_named(pid_t pid, const char *tid, const char *name)
+{
+	char path[300], is[64] = "";
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%.20s/comm", (int)pid, tid);
+	f = fopen(path, "re");
+	if (!f)
+		return false;
+	if (!fgets(is, sizeof(is), f))
+		is[0] = '\0';
+	fclose(f);
+	is[strcspn(is, "\n")] = '\0';
+	return strcmp(is, name) == 0;
+}
+
+/* The thread's id; 0: there is none of that name. */
+static pid_t thread_find(pid_t pid, const char *name)
+{
+	struct dirent *e;
+	char path[64];
+	pid_t tid = 0;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+	dir = opendir(path);
+	while (dir && !tid && (e = readdir(dir)))
+		if (e->d_name[0] != '.' && thread_is_named(pid, e->d_name, name))
+			tid = (pid_t)atoi(e->d_name);
+	if (dir)
+		closedir(dir);
+	return tid;
+}
+
+int child_thread_pin(const struct child *c, const char *name, int cpu)
+{
+	cpu_set_t one;
+	pid_t tid = 0;
+
+	for (unsigned int ms = 0; !tid && ms < EXPECT_MS; ms++) {
+		tid = thread_find(c->pid, name);
+		if (!tid)
+			poll(NULL, 0, 1);
+	}
+	if (!tid)
+		return -ESRCH;
+	CPU_ZERO(&one);
+	CPU_SET((size_t)cpu, &one);
+	return sched_setaffinity(tid, sizeof(one), &one) ? -errno : 0;
 }
 
 bool child_memory_read(const struct child *c, const char *except, struct child_memory *m)

@@ -22,6 +22,9 @@ void child_path(char *to, size_t room, const char *env, const char *relative);
 int child_start(struct child *c, char *const argv[], struct diag *d);
 /* child_expect: reads until `text` has come; false at end of file or after 60 s. */
 bool child_expect(struct child *c, const char *text);
+/* child_thread_pin: pins its thread of that name, which may still be about to start, to a CPU.
+ * -errno; -ESRCH: there was none for 60 s. */
+int child_thread_pin(const struct child *c, const char *name, int cpu);
 /* child_end: kills it if it is still there, and waits. */
 void child_end(struct child *c);
 

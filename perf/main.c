@@ -23,6 +23,8 @@ static const struct bench *const benches[] = {
 	&bench_receive_calls,
 	&bench_density,
 	&bench_console_echo,
+	&bench_console_echo_together,
+	&bench_console_echo_apart,
 	&bench_console_out,
 	&bench_console_in,
 	&bench_inflate,

@@ -285,6 +285,7 @@ void reactor_stats_read(const struct reactor *r, struct reactor_stats *to)
 	STAT_COPY(tasks);
 	STAT_COPY(polls);
 	STAT_COPY(poll_hits);
+	STAT_COPY(poll_pauses);
 	STAT_COPY(overflows);
 	STAT_COPY(in_flight);
 	STAT_COPY(batch_max);

@@ -158,7 +158,7 @@ void reactor_poller_remove(struct reactor *r, struct reactor_poller *p);
 /* Written by the reactor's thread with relaxed stores, readable by any. */
 struct reactor_stats {
 	uint64_t turns, enters, sqes, cqes, messages, wakes, timers, tasks, polls, poll_hits,
-		overflows;
+		poll_pauses, overflows;
 	uint32_t in_flight, batch_max;
 };
 void reactor_stats_read(const struct reactor *r, struct reactor_stats *to); /* any thread */

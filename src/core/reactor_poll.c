@@ -3,17 +3,44 @@
  *
  * The window is how long to poll before sleeping. It doubles when polling found work, or when a
  * sleep was so short that polling would have; it halves when a whole window went by for nothing.
- * An idle reactor's window is 0: it sleeps at once. */
+ * An idle reactor's window is 0: it sleeps at once.
+ *
+ * Between two looks the CPU is offered to others, so that polling costs a client or a vCPU that
+ * shares it nothing. But who polls is not woken: if another thread had the CPU for long and work
+ * had come meanwhile, a sleeping reactor would have been there earlier, and so polling pauses. */
+#include <sched.h>
+
 #include "core/reactor_private.h"
 
 #define WINDOW_START_NS 4000u
 #define WINDOW_MIN_NS   1000u
+#define YIELD_LONG_NS   20000u /* a client's answer takes less, a guest's interrupt more */
+#define PAUSE_MIN_NS    1000000u
+#define PAUSE_MAX_NS    256000000u
+#define HITS_MANY       64 /* delays that are as rare as this are worth it */
 
 static void window_grow(struct reactor *r)
 {
 	uint64_t window_ns = r->poll_window_ns ? r->poll_window_ns * 2 : WINDOW_START_NS;
 
+	if (r->poll_resume_ns && reactor_clock_ns() < r->poll_resume_ns)
+		return;
+	r->poll_resume_ns = 0;
 	r->poll_window_ns = window_ns < r->poll_max_ns ? window_ns : r->poll_max_ns;
+}
+
+/* Longer each time, unless polling went well in between. */
+static void window_pause(struct reactor *r, uint64_t now_ns)
+{
+	uint64_t pause_ns = r->poll_pause_ns * 2;
+
+	if (!pause_ns || r->poll_hits_since >= HITS_MANY)
+		pause_ns = PAUSE_MIN_NS;
+	r->poll_pause_ns = pause_ns < PAUSE_MAX_NS ? pause_ns : PAUSE_MAX_NS;
+	r->poll_resume_ns = now_ns + r->poll_pause_ns;
+	r->poll_window_ns = 0;
+	r->poll_hits_since = 0;
+	STAT_ADD(r, poll_pauses, 1);
 }
 
 static void window_shrink(struct reactor *r)
@@ -81,26 +108,41 @@ static bool pollers_arm(struct reactor *r)
 	return true;
 }
 
+/* Something is there to be done, which polling has found. */
+static bool poll_look(struct reactor *r)
+{
+	if (!pollers_poll(r) && !ring_has_events(r) && inbox_empty(r))
+		return false;
+	STAT_ADD(r, poll_hits, 1);
+	r->poll_hits_since++;
+	return true;
+}
+
 /* Polls for one window at most. True if there is something to do. */
 static bool poll_spin(struct reactor *r)
 {
-	uint64_t now_ns, end_ns, timer_ns = timer_heap_next_ns(&r->timers);
+	uint64_t before_ns, now_ns, end_ns, timer_ns = timer_heap_next_ns(&r->timers);
 
 	if (list_empty(&r->pollers) || r->poll_window_ns == 0)
 		return false;
 	pollers_disarm(r);
 	ring_flush(r);
-	now_ns = reactor_clock_ns();
+	before_ns = now_ns = reactor_clock_ns();
 	end_ns = now_ns + r->poll_window_ns;
-	while (now_ns < end_ns) {
-		if (pollers_poll(r) || ring_has_events(r) || !inbox_empty(r)) {
-			STAT_ADD(r, poll_hits, 1);
-			window_grow(r);
+	for (;;) {
+		if (poll_look(r)) {
+			if (now_ns - before_ns > YIELD_LONG_NS)
+				window_pause(r, now_ns);
+			else
+				window_grow(r);
 			return true;
 		}
 		if (now_ns >= timer_ns)
 			return true;
-		__builtin_ia32_pause();
+		if (now_ns >= end_ns)
+			break;
+		before_ns = now_ns;
+		sched_yield();
 		now_ns = reactor_clock_ns();
 	}
 	window_shrink(r);

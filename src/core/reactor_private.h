@@ -84,6 +84,9 @@ struct reactor {
 	struct list tasks, hooks, pollers;
 	bool pollers_armed;
 	uint64_t poll_max_ns, poll_window_ns;
+	uint64_t poll_resume_ns;  /* the window stays 0 until then; 0: no pause */
+	uint64_t poll_pause_ns;   /* how long the last pause was */
+	uint32_t poll_hits_since; /* the last pause */
 	struct timer_heap timers;
 	struct ring_files files;
 	struct ring_backlog backlog;

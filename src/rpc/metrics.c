@@ -39,6 +39,8 @@ static const struct family reactor_families[] = {
 	REACTOR("tasks", true, true, tasks, "Deferred tasks that have run."),
 	REACTOR("polls", true, true, polls, "Busy polls instead of sleeping."),
 	REACTOR("poll_hits", true, true, poll_hits, "Busy polls that found work."),
+	REACTOR("poll_pauses", true, true, poll_pauses,
+		"Times that busy polling was put off because others needed the CPU."),
 	REACTOR("ring_overflows", true, true, overflows,
 		"Turns in which the completion queue had overflown."),
 	REACTOR("ring_depth", false, false, in_flight, "Operations in flight."),

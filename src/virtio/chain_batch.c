@@ -127,6 +127,22 @@ unsigned int batch_advance(struct chain_batch *b, uint64_t len_bytes, bool end_p
 	return given;
 }
 
+size_t batch_take(struct chain_batch *b, uint8_t *to, size_t room)
+{
+	const struct iovec *iov = b->iov + b->iov_first;
+	size_t taken = 0;
+
+	CHECK(!b->writable);
+	for (unsigned int i = 0; i < b->iov_count; i++) {
+		if (iov[i].iov_len > room - taken)
+			return 0;
+		memcpy(to + taken, iov[i].iov_base, iov[i].iov_len);
+		taken += iov[i].iov_len;
+	}
+	batch_advance(b, taken, false);
+	return taken;
+}
+
 uint64_t batch_drop(struct chain_batch *b)
 {
 	uint64_t left = 0;

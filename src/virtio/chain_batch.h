@@ -41,6 +41,9 @@ bool batch_fill(struct chain_batch *b);
  * how many. `end_part`: the chain that has only a part of its bytes is given back as well. */
 unsigned int batch_advance(struct chain_batch *b, uint64_t len_bytes, bool end_part);
 
+/* batch_take: a batch that can be read, and has no more than `room` bytes left, is copied to `to`
+ * and its chains given back; how many bytes, 0: it has more, or none. */
+size_t batch_take(struct chain_batch *b, uint8_t *to, size_t room);
 /* batch_drop: gives all chains back as if transferred (readable parts only); returns how many bytes
  * were left. batch_forget: the queue was reset. */
 uint64_t batch_drop(struct chain_batch *b);

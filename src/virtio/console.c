@@ -108,6 +108,21 @@ static enum virtio_serve keep_queue(struct console *c, struct virtio_queue *q)
 
 static void drain_end(struct console *c);
 
+/* A short message is copied, so that its chain goes back to the guest with the same system call
+ * that writes it: the guest then deals with that while the client makes up its answer. */
+static bool write_small(struct console *c, struct virtio_queue *q)
+{
+	if (kept_room(c) < CONSOLE_SMALL_BYTES)
+		return false;
+	c->kept_end +=
+		(uint32_t)batch_take(&c->tx.batch, c->kept + c->kept_end, CONSOLE_SMALL_BYTES);
+	if (!kept_bytes(c))
+		return false;
+	virtio_queue_flush(q);
+	write_kept(c);
+	return true;
+}
+
 static enum virtio_serve serve_tx(struct console *c, struct virtio_queue *q)
 {
 	struct chain_batch *b = &c->tx.batch;
@@ -126,6 +141,8 @@ static enum virtio_serve serve_tx(struct console *c, struct virtio_queue *q)
 		drain_end(c);
 		return VIRTIO_SERVE_IDLE;
 	}
+	if (write_small(c, q))
+		return VIRTIO_SERVE_BLOCKED;
 	c->writing_kept = false;
 	c->write_start_ns = reactor_now_ns(home(c));
 	PROBE(console_write, probe_string(c->dev.env->guest), c, 0);

@@ -6,6 +6,7 @@
  *                                                  │ socket │ ◀─▶ clients, who compete
  *   receiveq  ◀─ batch of chains ◀─ one readv   ◀─ └────────┘
  *
+ * Short output is copied, so that its chain goes back at once; the rest is sent from its pages.
  * Before there is a reader, output is copied and kept; what does not fit is counted. From then on
  * a socket that is full blocks the transmitq, and input that the guest has no buffers for waits in
  * the socket. Home reactor, but for init and finish. */
@@ -25,7 +26,8 @@
 #define CONSOLE_QUEUES     2
 #define CONSOLE_QUEUE_SIZE 256
 
-#define CONSOLE_KEPT_BYTES 65536
+#define CONSOLE_KEPT_BYTES  65536
+#define CONSOLE_SMALL_BYTES 512 /* up to which output is copied rather than sent from its pages */
 
 /* One direction: a queue, what has been taken from it, and the transfer in flight. */
 struct console_flow {

@@ -402,7 +402,7 @@ Test(console, reset_waits_for_io_on_guest_memory)
 	start(0);
 	cr_assert(device_rig_offer(&rig, CONSOLE_RX, B(0), 64, true));
 	fake_io_hold(reactor, console.end.out.fd, true);
-	send_text(1, "text");
+	cr_assert(device_rig_offer(&rig, CONSOLE_TX, B(1), CONSOLE_SMALL_BYTES + 1, false));
 	fake_io_run(reactor);
 	cr_assert(console.rx.op.in_flight && console.tx.op.in_flight);
 	virtio_device_reset(&console.dev);
@@ -417,6 +417,69 @@ Test(console, reset_waits_for_io_on_guest_memory)
 	start(VIRTIO_F_RING_PACKED);
 	send_text(0, "again");
 	cr_assert_str_eq(read_text(fd), "again");
+	close(fd);
+}
+
+/* Short output has its copy: the guest has its chain back before the client has a byte. */
+Test(console, short_output_is_done_before_it_is_written)
+{
+	int fd = client();
+
+	start(0);
+	fake_io_hold(reactor, console.end.out.fd, true);
+	send_text(0, "sho");
+	send_text(1, "rt");
+	fake_io_run(reactor);
+	cr_assert_eq(taken(CONSOLE_TX), 2);
+	cr_assert(console.tx.op.in_flight);
+	memset(device_rig_mem(&rig, B(0), 0x10000), '?', 0x10000);
+	send_text(2, ", next");
+	fake_io_run(reactor);
+	cr_assert_eq(taken(CONSOLE_TX), 0, "one copy at a time");
+	fake_io_hold(reactor, console.end.out.fd, false);
+	cr_assert_str_eq(read_text(fd), "short, next");
+	cr_assert_eq(taken(CONSOLE_TX), 1);
+	cr_assert_eq(console.bytes_out, 11);
+	close(fd);
+}
+
+Test(console, short_output_outlives_a_reset)
+{
+	unsigned int resets = rig.resets_done;
+	int fd = client();
+
+	start(0);
+	fake_io_hold(reactor, console.end.out.fd, true);
+	send_text(0, "last words");
+	fake_io_run(reactor);
+	virtio_device_reset(&console.dev);
+	cr_assert_eq(rig.resets_done, resets + 1, "nothing of the guest's is in flight");
+	fake_io_hold(reactor, console.end.out.fd, false);
+	cr_assert_str_eq(read_text(fd), "last words");
+	close(fd);
+}
+
+/* On both sides of the limit, over several chains: the same bytes in the same order. */
+Test(console, output_around_the_limit_of_short_output_is_whole)
+{
+	static const uint32_t sizes[] = {CONSOLE_SMALL_BYTES - 1, CONSOLE_SMALL_BYTES,
+		CONSOLE_SMALL_BYTES + 1, 1, CONSOLE_SMALL_BYTES / 2, CONSOLE_SMALL_BYTES / 2};
+	uint64_t total = 0;
+	int fd = client();
+
+	start(0);
+	for (unsigned int i = 0; i < ARRAY_SIZE(sizes); i++) {
+		memset(device_rig_mem(&rig, B(i), sizes[i]), 'a' + (int)i, sizes[i]);
+		cr_assert(device_rig_offer(&rig, CONSOLE_TX, B(i), sizes[i], false));
+		if (i < 3)
+			fake_io_run(reactor);
+		total += sizes[i];
+	}
+	cr_assert_eq(strlen(read_text(fd)), total);
+	for (uint64_t i = 0, at = 0; i < ARRAY_SIZE(sizes); at += sizes[i++])
+		for (uint32_t n = 0; n < sizes[i]; n++)
+			cr_assert_eq(got[at + n], 'a' + i, "byte %u of chain %lu", n, i);
+	cr_assert_eq(taken(CONSOLE_TX), ARRAY_SIZE(sizes));
 	close(fd);
 }
 

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The turns of a real reactor: stop, timers, tasks, hooks, pollers. */
 #include <criterion/criterion.h>
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 
 #include "core/check.h"
 #include "core/reactor.h"
@@ -322,4 +325,73 @@ Test(reactor, cold_source_is_looked_at_once_and_then_left_armed)
 	cr_assert_eq(s.arms, 1);
 	cr_assert_eq(s.polls, 1);
 	cr_assert_eq(s.disarms, 0);
+}
+
+/* A thread on the reactor's own CPU that hardly ever sleeps and sends work all the time. */
+struct neighbour {
+	struct source source;
+	struct reactor_msg msg;
+	struct reactor_stats stats;
+	pthread_t thread;
+	int cpu;
+	atomic_bool sent, over;
+};
+
+static void neighbour_work(struct reactor_msg *msg)
+{
+	struct neighbour *n = container_of(msg, struct neighbour, msg);
+
+	reactor_stats_read(n->source.r, &n->stats);
+	if (n->stats.poll_pauses >= 2 && !atomic_exchange(&n->over, true)) {
+		reactor_poller_remove(n->source.r, &n->source.poller);
+		reactor_stop(n->source.r);
+	}
+	atomic_store(&n->sent, false);
+}
+
+static void cpu_pin(int cpu)
+{
+	cpu_set_t one;
+
+	CPU_ZERO(&one);
+	CPU_SET((size_t)cpu, &one);
+	cr_assert_eq(sched_setaffinity(0, sizeof(one), &one), 0);
+}
+
+static void *neighbour_main(void *arg)
+{
+	struct neighbour *n = arg;
+
+	cpu_pin(n->cpu);
+	while (!atomic_load(&n->over)) {
+		for (unsigned int i = 0; i < 20000; i++)
+			__builtin_ia32_pause();
+		if (!atomic_load(&n->over) && !atomic_exchange(&n->sent, true))
+			reactor_post(n->source.r, &n->msg);
+	}
+	return NULL;
+}
+
+static void start_neighbour(struct reactor *r, void *ctx)
+{
+	struct neighbour *n = ctx;
+
+	n->source.r = r;
+	n->source.poller = (struct reactor_poller){
+		.poll = source_poll, .arm = source_arm, .disarm = source_disarm};
+	reactor_poller_add(r, &n->source.poller);
+	n->msg.run = neighbour_work;
+	cr_assert_eq(pthread_create(&n->thread, NULL, neighbour_main, n), 0);
+}
+
+Test(reactor, stops_polling_where_others_need_the_cpu)
+{
+	struct neighbour n = {.cpu = sched_getcpu()};
+	struct reactor_params p = {.core = n.cpu, .poll_us = 10000};
+	struct reactor_stats stats;
+
+	run_reactor(&p, start_neighbour, &n, &stats);
+	pthread_join(n.thread, NULL);
+	cr_assert_geq(stats.poll_pauses, 2);
+	cr_assert_gt(n.source.arms, 0);
 }
