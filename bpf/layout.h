@@ -10,16 +10,26 @@
 /* --- histograms --- */
 
 enum trace_hist_kind {
-	TRACE_EXITS,       /* vcpu_exit → vcpu_entry; index = reason */
-	TRACE_KVM_EXITS,   /* kvm:kvm_exit → kvm:kvm_entry; index = the processor's reason */
-	TRACE_KICK,        /* kick → first vq_push; what = device, index = queue */
-	TRACE_IRQ,         /* first vq_push → irq; what = device, index = queue */
-	TRACE_RPC,         /* rpc_begin → rpc_end; what = method */
-	TRACE_TURN,        /* turn_begin → turn_end; index = reactor */
-	TRACE_OFF_CPU,     /* of a turn, not running; index = reactor */
-	TRACE_BATCH,       /* completions a turn, no time; index = reactor */
-	TRACE_QUEUE_DEPTH, /* chains that a device holds when it takes one, no time */
-	TRACE_RING_DEPTH,  /* operations in flight after a turn, no time; index = reactor */
+	TRACE_EXITS,         /* vcpu_exit → vcpu_entry; index = reason */
+	TRACE_KVM_EXITS,     /* kvm:kvm_exit → kvm:kvm_entry; index = the processor's reason */
+	TRACE_KICK,          /* kick → first vq_push; what = device, index = queue */
+	TRACE_IRQ,           /* first vq_push → irq; what = device, index = queue */
+	TRACE_RPC,           /* rpc_begin → rpc_end; what = method */
+	TRACE_TURN,          /* turn_begin → turn_end; index = reactor */
+	TRACE_OFF_CPU,       /* of a turn, not running; index = reactor */
+	TRACE_BATCH,         /* completions a turn, no time; index = reactor */
+	TRACE_QUEUE_DEPTH,   /* chains that a device holds when it takes one, no time */
+	TRACE_RING_DEPTH,    /* operations in flight after a turn, no time; index = reactor */
+	TRACE_VSOCK_OPEN,    /* vsock_connect or vsock_accept → connected; what = which */
+	TRACE_VSOCK_SEND,    /* kick of vsock's tx queue → the client's socket has the bytes */
+	TRACE_VSOCK_REPLY,   /* bytes to the guest → its next bytes on this connection */
+	TRACE_VSOCK_STALL,   /* without credit */
+	TRACE_VSOCK_BYTES,   /* of one vsock_data, no time; what = the direction */
+	TRACE_CONSOLE,       /* console_write → console_written */
+	TRACE_CONSOLE_BYTES, /* of one write, no time */
+	TRACE_RING_OP,  /* io_uring: submission → completion; what = opcode, index = reactor */
+	TRACE_RUN_WAIT, /* sched: runnable → running; what = "vcpu" or "reactor", index = which */
+	TRACE_KVM,      /* kvm:* tracepoints, counts only; what = the event */
 	TRACE_HIST_KINDS,
 };
 

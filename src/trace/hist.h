@@ -28,6 +28,16 @@ struct trace_rows {
 };
 
 #define TRACE_KIND(kind) (1u << (kind))
+/* What belongs together. */
+#define TRACE_KINDS_EXITS (TRACE_KIND(TRACE_EXITS) | TRACE_KIND(TRACE_KVM_EXITS))
+#define TRACE_KINDS_TURN                                                                           \
+	(TRACE_KIND(TRACE_TURN) | TRACE_KIND(TRACE_OFF_CPU) | TRACE_KIND(TRACE_BATCH))
+#define TRACE_KINDS_DEPTH (TRACE_KIND(TRACE_QUEUE_DEPTH) | TRACE_KIND(TRACE_RING_DEPTH))
+#define TRACE_KINDS_VSOCK                                                                          \
+	(TRACE_KIND(TRACE_VSOCK_OPEN) | TRACE_KIND(TRACE_VSOCK_SEND) |                             \
+		TRACE_KIND(TRACE_VSOCK_REPLY) | TRACE_KIND(TRACE_VSOCK_STALL) |                    \
+		TRACE_KIND(TRACE_VSOCK_BYTES))
+#define TRACE_KINDS_CONSOLE (TRACE_KIND(TRACE_CONSOLE) | TRACE_KIND(TRACE_CONSOLE_BYTES))
 
 /* hists_open: loads the programs for these TRACE_KIND bits and attaches them to the process.
  * `guest`: only this one, NULL for all. Errors as session_load and session_attach; hists_close is

@@ -108,6 +108,9 @@ static void attach_tracepoint(
 	struct bpf_link *link = bpf_program__attach(prog);
 	int err = errno;
 
+	/* Until Linux 6.3 it was called so. */
+	if (!link && !strcmp(p->name, "ring_submit"))
+		link = bpf_program__attach_tracepoint(prog, "io_uring", "io_uring_submit_sqe");
 	if (!link) {
 		notes_add(&s->notes, "%s cannot be attached (%s): %s is not shown",
 			bpf_program__section_name(prog), strerrordesc_np(err), p->shows);

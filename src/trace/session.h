@@ -22,8 +22,8 @@ struct trace_program {
 	uint32_t kinds;    /* loaded if one of these bits is asked for */
 };
 
-#define TRACE_LINKS_MAX 32
-#define TRACE_NOTES_MAX 8
+#define TRACE_LINKS_MAX 64
+#define TRACE_NOTES_MAX 24
 
 /* What a person should know about what is shown. */
 struct trace_notes {

@@ -26,7 +26,7 @@ static void conn_enter(struct vsock_conn *c, enum vsock_state next)
 {
 	CHECK(allowed[c->state] & TO(next));
 	PROBE(vsock_state, probe_string(c->v->dev.env->guest), c->node.key.host_port,
-		c->node.key.guest_port, c->state, next);
+		c->node.key.guest_port, c->state, next, c);
 	c->state = next;
 }
 

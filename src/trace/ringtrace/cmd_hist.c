@@ -6,16 +6,23 @@
 #include "core/check.h"
 #include "trace/ringtrace/ringtrace.h"
 
+#define CHOICES "exits, kick, irq, depth, vsock, console, rpc, turn, ring, sched, kvm"
+
 static const struct {
 	const char *name;
 	uint32_t kinds;
 } choices[] = {
-	{"exits", TRACE_KIND(TRACE_EXITS) | TRACE_KIND(TRACE_KVM_EXITS)},
+	{"exits", TRACE_KINDS_EXITS},
 	{"kick", TRACE_KIND(TRACE_KICK)},
 	{"irq", TRACE_KIND(TRACE_IRQ)},
-	{"depth", TRACE_KIND(TRACE_QUEUE_DEPTH) | TRACE_KIND(TRACE_RING_DEPTH)},
+	{"depth", TRACE_KINDS_DEPTH},
+	{"vsock", TRACE_KINDS_VSOCK},
+	{"console", TRACE_KINDS_CONSOLE},
 	{"rpc", TRACE_KIND(TRACE_RPC)},
-	{"turn", TRACE_KIND(TRACE_TURN) | TRACE_KIND(TRACE_OFF_CPU) | TRACE_KIND(TRACE_BATCH)},
+	{"turn", TRACE_KINDS_TURN},
+	{"ring", TRACE_KIND(TRACE_RING_OP)},
+	{"sched", TRACE_KIND(TRACE_RUN_WAIT)},
+	{"kvm", TRACE_KIND(TRACE_KVM)},
 };
 
 static bool parse_kinds(const struct ringtrace *t, uint32_t *kinds)
@@ -28,14 +35,13 @@ static bool parse_kinds(const struct ringtrace *t, uint32_t *kinds)
 			if (!strcmp(t->words[w], choices[i].name))
 				found = choices[i].kinds;
 		if (!found) {
-			complain("hist: \"%s\" is none of exits, kick, irq, depth, rpc, turn",
-				t->words[w]);
+			complain("hist: \"%s\" is none of " CHOICES, t->words[w]);
 			return false;
 		}
 		*kinds |= found;
 	}
 	if (!*kinds)
-		complain("hist: of what? exits, kick, irq, depth, rpc, turn, or several of them");
+		complain("hist: of what? " CHOICES ", or several of them");
 	return *kinds;
 }
 

@@ -44,12 +44,21 @@ static void print_row(const struct trace_row *row)
 	unsigned int kind = row->key.kind;
 
 	label_row(label, sizeof(label), &row->key);
+	if (kind == TRACE_KVM) {
+		printf("%s%s%s: %llu\n", row->key.guest, *row->key.guest ? ": " : "", label,
+			(unsigned long long)h->count);
+		return;
+	}
 	put_value(mean, sizeof(mean), kind, h->ended ? h->sum / h->ended : 0);
 	put_value(p50, sizeof(p50), kind, hist_quantile(h, 0.5));
 	put_value(p99, sizeof(p99), kind, hist_quantile(h, 0.99));
 	put_value(max, sizeof(max), kind, h->max);
 	printf("%s%s%s: %llu", row->key.guest, *row->key.guest ? ": " : "", label,
 		(unsigned long long)h->count);
+	if (!h->ended) {
+		puts(" (none measured)");
+		return;
+	}
 	if (h->ended != h->count)
 		printf(" (%llu measured)", (unsigned long long)h->ended);
 	printf(", mean %s, p50 %s, p99 %s, max %s\n", mean, p50, p99, max);
