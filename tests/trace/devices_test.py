@@ -76,12 +76,14 @@ class DevicesTest(TraceCase):
             moved = {key: now[key] - was[key] for key in now}
             opened = self.pick(rows, "vsock: request to connection", name)
             self.assertEqual((opened["count"], opened["measured"]),
-                             (moved["vsock_opened_total"],) * 2)
+                             (moved["vsock_connected_total"] + moved["vsock_accepted_total"],) * 2)
             self.assertEqual(opened["count"], connections)
-            for way, family in (("to guest", "input"), ("from guest", "output")):
+            for way, family in (("to guest", "to_guest"), ("from guest", "from_guest")):
                 self.assertEqual(self.pick(rows, "vsock: bytes at once", name, way)["sum"],
                                  moved[f"vsock_{family}_bytes_total"])
                 self.assertEqual(moved[f"vsock_{family}_bytes_total"], trips * len(MESSAGE))
+            self.assertEqual(self.pick(rows, "vsock: without credit", name)["count"],
+                             moved["vsock_credit_stalls_total"])
             replies = self.pick(rows, "vsock: data to the guest's next data", name)
             self.assertEqual((replies["count"], replies["measured"]), (trips, trips))
             for kind, key in (("kick to completion", "kicks"), ("completion to interrupt", "irqs")):
