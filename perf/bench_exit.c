@@ -24,12 +24,15 @@ enum handling { BY_VCPU, BY_REACTOR };
 struct exit_kind {
 	const uint8_t *code;
 	enum handling handling;
+	enum reactor_wake wake;
 };
 
-static const struct exit_kind write_here = {code_out, BY_VCPU};
-static const struct exit_kind write_posted = {code_out, BY_REACTOR};
-static const struct exit_kind read_here = {code_in, BY_VCPU};
-static const struct exit_kind read_waits = {code_in, BY_REACTOR};
+static const struct exit_kind write_here = {code_out, BY_VCPU, REACTOR_WAKE_BEST};
+static const struct exit_kind write_posted = {code_out, BY_REACTOR, REACTOR_WAKE_BEST};
+static const struct exit_kind write_message = {code_out, BY_REACTOR, REACTOR_WAKE_MSG_CALL};
+static const struct exit_kind read_here = {code_in, BY_VCPU, REACTOR_WAKE_BEST};
+static const struct exit_kind read_waits = {code_in, BY_REACTOR, REACTOR_WAKE_BEST};
+static const struct exit_kind read_message = {code_in, BY_REACTOR, REACTOR_WAKE_MSG_CALL};
 
 struct exit_rig {
 	struct vm_host host;
@@ -99,9 +102,10 @@ static int rig_guest(struct exit_rig *rig, const struct exit_kind *kind, struct 
 	return vcpu_set_boot(&rig->vcpu, &entry, d);
 }
 
-static int rig_home(struct exit_rig *rig, const struct bench_options *o, struct diag *d)
+static int rig_home(
+	struct exit_rig *rig, enum reactor_wake wake, const struct bench_options *o, struct diag *d)
 {
-	struct reactor_params params = {.core = bench_cpu(o, 1)};
+	struct reactor_params params = {.core = bench_cpu(o, 1), .wake = wake};
 	int err;
 
 	rig->home = reactor_create(&params, d);
@@ -134,7 +138,7 @@ static int exit_setup(
 	}
 	err = rig_guest(rig, kind, d);
 	if (!err && kind->handling == BY_REACTOR)
-		err = rig_home(rig, o, d);
+		err = rig_home(rig, kind->wake, o, d);
 	if (err) {
 		rig_free(rig);
 		return err;
@@ -173,9 +177,13 @@ static const struct bench_variant variants[] = {
 		exit_teardown},
 	{"write, posted to the reactor", BENCH_MEASURED, &write_posted, exit_setup, exit_slice,
 		exit_teardown},
+	{"that write, woken by message", BENCH_MEASURED, &write_message, exit_setup, exit_slice,
+		exit_teardown},
 	{"read, on the vCPU's thread", BENCH_MEASURED, &read_here, exit_setup, exit_slice,
 		exit_teardown},
 	{"read, waits for the reactor", BENCH_MEASURED, &read_waits, exit_setup, exit_slice,
+		exit_teardown},
+	{"that read, woken by message", BENCH_MEASURED, &read_message, exit_setup, exit_slice,
 		exit_teardown},
 };
 

@@ -18,13 +18,12 @@
 
 struct reactor;
 
-/* How other threads wake a reactor that sleeps. The first is for everybody; the others are for
- * measuring. Where the kernel (< 6.13) cannot send a message without a ring, threads that are no
- * reactors use the eventfd in any case. */
+/* How other threads wake a reactor that sleeps. The first is for everybody, chosen by what was
+ * measured (docs/PERFORMANCE.md); the others are for measuring. A kernel (< 6.13) that cannot send
+ * a message without a ring has the eventfd in place of that call. */
 enum reactor_wake {
 	REACTOR_WAKE_BEST = 0, /* as REACTOR_WAKE_MSG_RING */
-	REACTOR_WAKE_MSG_RING, /* reactors: an SQE within their turn; other threads: a system call
-				*/
+	REACTOR_WAKE_MSG_RING, /* reactors: an SQE within their turn; other threads: the eventfd */
 	REACTOR_WAKE_MSG_CALL, /* everybody: the system call that sends a message without a ring */
 	REACTOR_WAKE_EVENTFD,  /* everybody: a write to an eventfd that the reactor polls */
 };

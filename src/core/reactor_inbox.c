@@ -102,7 +102,7 @@ static void reactor_wake_up(struct reactor *target)
 
 	if (target->wake == REACTOR_WAKE_MSG_RING && self && wake_by_ring(self, target))
 		return;
-	if (target->wake != REACTOR_WAKE_EVENTFD && target->msg_call && wake_by_call(target))
+	if (target->wake == REACTOR_WAKE_MSG_CALL && target->msg_call && wake_by_call(target))
 		return;
 	wake_by_eventfd(target);
 }
