@@ -16,6 +16,7 @@
 
 /* What a subcommand has behind its name: numbers first. */
 struct work {
+	struct vsock_address to; /* the port is also the first number */
 	uint64_t numbers[4];
 	unsigned count;
 	const char *text; /* behind the first number */
@@ -68,7 +69,7 @@ static bool run_connect(const struct work *work)
 {
 	uint32_t port = (uint32_t)work->numbers[0];
 	struct vsock_stream *s = stream_make(work->text);
-	bool ok = vsock_stream_connect(s, VSOCK_CID_HOST, port) && stream_finish(s);
+	bool ok = vsock_stream_connect(s, work->to) && stream_finish(s);
 	vsock_stream_close(s);
 	if (s->refused)
 		return fail("port %u: connection refused", port);
@@ -107,7 +108,7 @@ static bool run_ping(const struct work *work)
 	if (!work->numbers[1] || work->numbers[1] > VSOCK_PACKET_MAX || !work->numbers[2] ||
 		work->numbers[2] > ROUNDS_MAX)
 		return fail("SIZE is 1 to %u, COUNT 1 to %u", VSOCK_PACKET_MAX, ROUNDS_MAX);
-	return vsock_ping((uint32_t)work->numbers[0], work->numbers[1], work->numbers[2]);
+	return vsock_ping(work->to, work->numbers[1], work->numbers[2]);
 }
 
 static bool run_send(const struct work *work)
@@ -116,8 +117,8 @@ static bool run_send(const struct work *work)
 	if (!work->numbers[1] || !work->numbers[2] || work->numbers[2] > VSOCK_PACKET_MAX ||
 		!streams || streams > VSOCK_CONNS_MAX)
 		return fail("SIZE is 1 to %u, STREAMS 1 to %u", VSOCK_PACKET_MAX, VSOCK_CONNS_MAX);
-	return vsock_send_all((uint32_t)work->numbers[0], work->numbers[1],
-		(uint32_t)work->numbers[2], (unsigned)streams);
+	return vsock_send_all(
+		work->to, work->numbers[1], (uint32_t)work->numbers[2], (unsigned)streams);
 }
 
 static bool run_storm(const struct work *work)
@@ -127,8 +128,8 @@ static bool run_storm(const struct work *work)
 		return fail("COUNT is at least 1, PARALLEL 1 to %u", VSOCK_CONNS_MAX);
 	if (work->numbers[3] > VSOCK_STORM_BYTES)
 		return fail("BYTES is at most %u", VSOCK_STORM_BYTES);
-	return vsock_storm((uint32_t)work->numbers[0], work->numbers[1], (unsigned)parallel,
-		(uint32_t)work->numbers[3]);
+	return vsock_storm(
+		work->to, work->numbers[1], (unsigned)parallel, (uint32_t)work->numbers[3]);
 }
 
 static const struct subcommand {
@@ -156,13 +157,36 @@ static const char *rest_after(const char *text, unsigned words)
 	return text;
 }
 
+/* PORT, of the host, or CID:PORT. */
+static bool address_parse(const char *word, struct vsock_address *to)
+{
+	char cid[24] = "2";
+	size_t colon = 0;
+	while (word[colon] && word[colon] != ':')
+		colon++;
+	if (word[colon]) {
+		text_copy(cid, colon < sizeof(cid) ? colon + 1 : 1, word);
+		word += colon + 1;
+	}
+	uint64_t port;
+	if (!number_parse(cid, &to->cid) || !number_parse(word, &port) || port > UINT32_MAX)
+		return false;
+	to->port = (uint32_t)port;
+	return true;
+}
+
+_Static_assert(VSOCK_CID_HOST == 2, "as address_parse has it");
+
 static bool work_run(const struct subcommand *sub, const struct args *args)
 {
 	struct work work = {.text = rest_after(args->rest, 2)};
-	while (work.count < ARRAY_SIZE(work.numbers) && work.count + 2 < args->count &&
+	if (sub->least && address_parse(args->words[2], &work.to))
+		work.numbers[work.count++] = work.to.port;
+	while (work.count && work.count < ARRAY_SIZE(work.numbers) &&
+		work.count + 2 < args->count &&
 		number_parse(args->words[work.count + 2], &work.numbers[work.count]))
 		work.count++;
-	if (work.count < sub->least || (sub->least && work.numbers[0] > UINT32_MAX))
+	if (work.count < sub->least)
 		return fail("%s needs %u numbers, first a port", sub->name, sub->least);
 	return sub->run(&work);
 }

@@ -36,13 +36,13 @@ static uint64_t pages_of(uint64_t bytes)
 	return (bytes + PAGE_SIZE - 1) / PAGE_SIZE;
 }
 
-static bool stream_open(struct vsock_stream *s, uint32_t port)
+static bool stream_open(struct vsock_stream *s, struct vsock_address to)
 {
-	if (!vsock_stream_connect(s, VSOCK_CID_HOST, port))
+	if (!vsock_stream_connect(s, to))
 		return false;
 	while (!s->opened && !s->closed)
 		vsock_step();
-	return s->opened ? true : fail("port %u: connection refused", port);
+	return s->opened ? true : fail("port %u: connection refused", to.port);
 }
 
 static bool ping_rounds(struct vsock_stream *s, uint64_t size, uint64_t count, uint64_t *ticks)
@@ -62,16 +62,16 @@ static bool ping_rounds(struct vsock_stream *s, uint64_t size, uint64_t count, u
 	return true;
 }
 
-bool vsock_ping(uint32_t port, uint64_t size, uint64_t count)
+bool vsock_ping(struct vsock_address to, uint64_t size, uint64_t count)
 {
 	static struct vsock_stream s;
 	uint64_t tick_pages = pages_of(count * sizeof(uint64_t));
 	uint64_t *ticks = page_alloc(tick_pages);
 	s = (struct vsock_stream){.text = page_alloc(pages_of(size)), .size = size};
 	bool ok = ticks && s.text ? true : fail("no memory");
-	ok = ok && stream_open(&s, port) && ping_rounds(&s, size, count, ticks);
+	ok = ok && stream_open(&s, to) && ping_rounds(&s, size, count, ticks);
 	if (ok) {
-		print("vsock ping port=%u n=%lu size=%lu", port, count, size);
+		print("vsock ping port=%u n=%lu size=%lu", to.port, count, size);
 		latency_print(ticks, count);
 		s.ends = VSOCK_SHUTDOWN_BOTH;
 		vsock_stream_push(&s, NULL, 0);
@@ -103,15 +103,15 @@ static bool streams_end(struct vsock_stream *s, unsigned count, volatile uint64_
 	return true;
 }
 
-static bool send_run(
-	struct vsock_stream *s, uint32_t port, uint64_t bytes, uint32_t size, unsigned streams)
+static bool send_run(struct vsock_stream *s, struct vsock_address to, uint64_t bytes, uint32_t size,
+	unsigned streams)
 {
 	static volatile uint64_t closed;
 	closed = 0;
 	for (unsigned i = 0; i < streams; i++) {
 		s[i].packet_bytes = size;
 		s[i].also = &closed;
-		if (!stream_open(&s[i], port))
+		if (!stream_open(&s[i], to))
 			return false;
 	}
 	print("vsock ready\n");
@@ -123,15 +123,15 @@ static bool send_run(
 	}
 	if (!streams_end(s, streams, &closed))
 		return false;
-	result_print("send", port, bytes * streams, size, streams, rdtsc() - start);
+	result_print("send", to.port, bytes * streams, size, streams, rdtsc() - start);
 	return true;
 }
 
-bool vsock_send_all(uint32_t port, uint64_t bytes, uint32_t size, unsigned streams)
+bool vsock_send_all(struct vsock_address to, uint64_t bytes, uint32_t size, unsigned streams)
 {
 	uint64_t pages = pages_of(streams * sizeof(struct vsock_stream));
 	struct vsock_stream *s = page_alloc(pages);
-	bool ok = s ? send_run(s, port, bytes, size, streams) : fail("no memory");
+	bool ok = s ? send_run(s, to, bytes, size, streams) : fail("no memory");
 	for (unsigned i = 0; s && i < streams; i++)
 		vsock_stream_close(&s[i]);
 	if (s)
@@ -141,7 +141,8 @@ bool vsock_send_all(uint32_t port, uint64_t bytes, uint32_t size, unsigned strea
 
 /* A storm's parameters, and how many connections have been opened and are over. */
 static struct storm {
-	uint32_t port, bytes;
+	struct vsock_address to;
+	uint32_t bytes;
 	uint64_t count, opened;
 	unsigned parallel;
 	volatile uint64_t closed;
@@ -157,7 +158,7 @@ static bool storm_open(struct vsock_stream *s, unsigned place)
 		.ends = storm.bytes ? VSOCK_SHUTDOWN_SEND : VSOCK_SHUTDOWN_BOTH,
 		.also = &storm.closed};
 	storm.opened++;
-	return vsock_stream_connect(s, VSOCK_CID_HOST, storm.port);
+	return vsock_stream_connect(s, storm.to);
 }
 
 /* Was all well with one that is over? */
@@ -193,13 +194,13 @@ static bool storm_run(struct vsock_stream *s)
 	return true;
 }
 
-bool vsock_storm(uint32_t port, uint64_t count, unsigned parallel, uint32_t bytes)
+bool vsock_storm(struct vsock_address to, uint64_t count, unsigned parallel, uint32_t bytes)
 {
 	uint64_t pages = pages_of(parallel * sizeof(struct vsock_stream));
 	struct vsock_stream *s = page_alloc(pages + parallel);
 	if (!s || !vsock_pattern())
 		return fail("no memory");
-	storm = (struct storm){.port = port,
+	storm = (struct storm){.to = to,
 		.count = count,
 		.parallel = parallel,
 		.bytes = bytes,
@@ -208,8 +209,8 @@ bool vsock_storm(uint32_t port, uint64_t count, unsigned parallel, uint32_t byte
 	bool ok = storm_run(s);
 	uint64_t us = clock_ns(rdtsc() - start) / 1000;
 	if (ok)
-		print("vsock storm port=%u count=%lu parallel=%u bytes=%u us=%lu per_s=%lu\n", port,
-			count, parallel, bytes, us, us ? count * 1000000 / us : 0);
+		print("vsock storm port=%u count=%lu parallel=%u bytes=%u us=%lu per_s=%lu\n",
+			to.port, count, parallel, bytes, us, us ? count * 1000000 / us : 0);
 	for (unsigned i = 0; i < parallel; i++)
 		vsock_stream_close(&s[i]);
 	page_free(s, pages + parallel);

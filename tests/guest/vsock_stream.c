@@ -83,11 +83,11 @@ static const struct vsock_service stream_service = {.name = "stream",
 	.ends = stream_ends,
 	.changed = stream_changed};
 
-bool vsock_stream_connect(struct vsock_stream *s, uint64_t cid, uint32_t port)
+bool vsock_stream_connect(struct vsock_stream *s, struct vsock_address to)
 {
 	if (!s->packet_bytes)
 		s->packet_bytes = VSOCK_PACKET_MAX;
-	s->conn = vsock_conn_open(&stream_service, s, 0, cid, port);
+	s->conn = vsock_conn_open(&stream_service, s, 0, to.cid, to.port);
 	return s->conn ? true : fail("no room for another connection");
 }
 

@@ -6,6 +6,11 @@
 
 #include "vsock.h"
 
+struct vsock_address {
+	uint64_t cid;
+	uint32_t port;
+};
+
 struct vsock_stream {
 	struct vsock_conn *conn; /* NULL before and after */
 	/* To send: `left` bytes of which `period` bytes repeat, with as many again behind them;
@@ -27,7 +32,7 @@ struct vsock_stream {
 };
 
 /* Connects; false with fail() when there is no room for a connection. */
-bool vsock_stream_connect(struct vsock_stream *s, uint64_t cid, uint32_t port);
+bool vsock_stream_connect(struct vsock_stream *s, struct vsock_address to);
 
 /* Takes the next connection to the port; NULL: no more. */
 void vsock_stream_listen(struct vsock_stream *s, uint32_t port);
