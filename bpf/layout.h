@@ -100,6 +100,14 @@ static inline __u64 trace_slot_start(unsigned int slot)
 	return (4ULL + slot % 4) << (slot / 4 - 1);
 }
 
+/* --- samples --- */
+
+/* Of a stack: its id, or a negative errno. */
+struct flame_key {
+	__u32 tid;
+	int user, kernel;
+};
+
 /* --- events --- */
 
 /* One a probe, in the order of docs/TRACING.md. */

@@ -4,6 +4,8 @@ option(RINGVISOR_FUZZ "Build the libFuzzer targets (clang only)" OFF)
 
 add_compile_options(-Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes
   -Wpointer-arith -Wvla -fno-strict-aliasing -fno-common)
+# So that a tracer can walk the stack of the running daemon (ringtrace flame).
+add_compile_options(-fno-omit-frame-pointer)
 option(RINGVISOR_PROBES "Compile the USDT probes of src/trace/probe.h in" ON)
 if(RINGVISOR_PROBES)
   add_compile_definitions(RINGVISOR_PROBES=1)
@@ -13,7 +15,7 @@ add_compile_definitions(_GNU_SOURCE RINGVISOR_VERSION="${PROJECT_VERSION}")
 include_directories(${PROJECT_SOURCE_DIR}/src)
 
 if(RINGVISOR_SANITIZE)
-  add_compile_options(-fsanitize=${RINGVISOR_SANITIZE} -fno-omit-frame-pointer
+  add_compile_options(-fsanitize=${RINGVISOR_SANITIZE}
     -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${RINGVISOR_SANITIZE})
 endif()

@@ -19,6 +19,7 @@ static const char usage[] =
 	"                      vsock, console, rpc, turn, ring, sched, kvm\n"
 	"  top                 a table of rates and times, again and again\n"
 	"  events [PROBE]...   each event, or those of these probes, as it happens\n"
+	"  flame               where reactors spend their time, as folded stacks\n"
 	"\n"
 	"  -p, --pid PID           the daemon's process (default: the only one that runs)\n"
 	"  -g, --guest NAME        this guest only\n"
@@ -37,6 +38,7 @@ static const struct {
 	{"hist", hist_main},
 	{"top", top_main},
 	{"events", events_main},
+	{"flame", flame_main},
 };
 
 void complain(const char *fmt, ...)

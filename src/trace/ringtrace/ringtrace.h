@@ -64,5 +64,6 @@ void print_rows_json(const struct ringtrace *t, const struct trace_hists *h,
 enum ringtrace_exit hist_main(struct ringtrace *t);
 enum ringtrace_exit top_main(struct ringtrace *t);
 enum ringtrace_exit events_main(struct ringtrace *t);
+enum ringtrace_exit flame_main(struct ringtrace *t);
 
 #endif
