@@ -25,9 +25,12 @@ static __always_inline struct trace_event *event_open(u32 type)
 	return e;
 }
 
+/* Set before loading: what belongs to no guest is wanted with one guest's, too. */
+const volatile bool with_reactors;
+
 static __always_inline int event_close(struct trace_event *e)
 {
-	if (!guest_wanted(e->guest)) {
+	if (!guest_wanted(e->guest) && !(with_reactors && !e->guest[0])) {
 		bpf_ringbuf_discard(e, 0);
 		return 0;
 	}

@@ -121,6 +121,7 @@ int events_open(
 		return diag_errno(d, -errno, "opening the BPF object");
 	if (guest)
 		snprintf((char *)e->skel->rodata->only_guest, TRACE_GUEST_MAX, "%s", guest);
+	e->skel->rodata->with_reactors = e->with_reactors;
 	session_select(e->skel->obj, programs, ARRAY_SIZE(programs), types);
 	err = session_load(e->skel->skeleton, d);
 	if (err)

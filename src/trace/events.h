@@ -27,6 +27,7 @@ struct trace_events {
 	struct trace_session session;
 	void (*take)(void *ctx, const struct trace_event *e);
 	void *ctx;
+	bool with_reactors; /* what belongs to no guest as well, where one guest is asked for */
 };
 
 /* trace_event_shape: NULL for a type that there is not. trace_event_find: by a probe's name, or

@@ -19,6 +19,7 @@ static const char usage[] =
 	"                      vsock, console, rpc, turn, ring, sched, kvm\n"
 	"  top                 a table of rates and times, again and again\n"
 	"  events [PROBE]...   each event, or those of these probes, as it happens\n"
+	"  timeline [MS]       the guest's last milliseconds (1000) as JSON for Perfetto\n"
 	"  flame               where reactors spend their time, as folded stacks\n"
 	"\n"
 	"  -p, --pid PID           the daemon's process (default: the only one that runs)\n"
@@ -39,6 +40,7 @@ static const struct {
 	{"top", top_main},
 	{"events", events_main},
 	{"flame", flame_main},
+	{"timeline", timeline_main},
 };
 
 void complain(const char *fmt, ...)

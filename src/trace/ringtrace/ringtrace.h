@@ -65,5 +65,6 @@ enum ringtrace_exit hist_main(struct ringtrace *t);
 enum ringtrace_exit top_main(struct ringtrace *t);
 enum ringtrace_exit events_main(struct ringtrace *t);
 enum ringtrace_exit flame_main(struct ringtrace *t);
+enum ringtrace_exit timeline_main(struct ringtrace *t);
 
 #endif
