@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #define BTF_PATH      "/sys/kernel/btf/vmlinux"
@@ -45,9 +46,25 @@ static int check_capabilities(struct diag *d)
 		bpf ? "" : "CAP_BPF", bpf || perfmon ? "" : " and ", perfmon ? "" : "CAP_PERFMON");
 }
 
+/* The oldest that this is made for: what an older one lacks is not looked for one by one. */
+static int check_kernel(struct diag *d)
+{
+	struct utsname is;
+	unsigned int major, minor;
+
+	if (uname(&is) || sscanf(is.release, "%u.%u", &major, &minor) != 2)
+		return 0;
+	if (major > 6 || (major == 6 && minor >= 1))
+		return 0;
+	return diag_fail(d, -ENOTSUP, "Linux %s is too old: 6.1 or later is needed", is.release);
+}
+
 int trace_host_check(struct diag *d)
 {
-	int err = check_capabilities(d);
+	int err = check_kernel(d);
+
+	if (!err)
+		err = check_capabilities(d);
 
 	if (err)
 		return err;

@@ -8,7 +8,7 @@
 #include "core/diag.h"
 
 /* trace_host_check: may this process load and attach BPF programs here? -EPERM (a capability is
- * missing), -ENOTSUP (the kernel has no BTF), with the remedy in `d`. Any thread. */
+ * missing), -ENOTSUP (the kernel is too old or has no BTF), with the remedy in `d`. Any thread. */
 int trace_host_check(struct diag *d);
 
 /* trace_find_daemon: the process id of the one daemon (`ringvisor serve`, or `run`) on this host.

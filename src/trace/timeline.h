@@ -3,7 +3,7 @@
  *
  *   process "guest"     vcpu 0      | in the guest | KVM_EXIT_IO | in the guest | …
  *                       DEVICE qN   |  kick to completion  |     |  … |
- *                       DEVICE qN   .               | completion to interrupt |
+ *                       … interrupts                   | completion to interrupt |
  *   process "reactors"  reactor 0   |  turn   [kick]  |   | turn        [interrupt] |
  *
  * with arrows: kick → completion → interrupt. */

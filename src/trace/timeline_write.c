@@ -185,6 +185,7 @@ static void draw_kick(struct drawing *w, const struct timeline_event *e)
 	put_flow(w, "s", q->flow, PROCESS_REACTORS, reactor_lane(w, e->tid), e->time_ns);
 }
 
+/* The first completion after a kick is the one that the kick has waited for. */
 static void draw_push(struct drawing *w, const struct timeline_event *e)
 {
 	struct queue *q = queue_of(w, e);
@@ -192,14 +193,15 @@ static void draw_push(struct drawing *w, const struct timeline_event *e)
 	if (!q)
 		return;
 	q->tid = e->tid;
-	if (q->kick_ns)
-		put_slice(w, "kick to completion", PROCESS_GUEST, LANE_QUEUE + q->index, q->kick_ns,
-			us_of(w, e->time_ns) - us_of(w, q->kick_ns));
-	else if (!q->push_ns)
-		q->flow = 0; /* of no kick that was seen */
-	q->kick_ns = 0;
 	if (!q->push_ns)
 		q->push_ns = e->time_ns;
+	if (!q->kick_ns)
+		return;
+	put_slice(w, "kick to completion", PROCESS_GUEST, LANE_QUEUE + q->index, q->kick_ns,
+		us_of(w, e->time_ns) - us_of(w, q->kick_ns));
+	put_slice(w, "completion", PROCESS_GUEST, LANE_QUEUE + q->index, e->time_ns, POINT_US);
+	put_flow(w, "t", q->flow, PROCESS_GUEST, LANE_QUEUE + q->index, e->time_ns);
+	q->kick_ns = 0;
 }
 
 static void draw_irq(struct drawing *w, const struct timeline_event *e)
@@ -207,19 +209,21 @@ static void draw_irq(struct drawing *w, const struct timeline_event *e)
 	struct queue *q = e->args[1] ? queue_of(w, e) : NULL;
 
 	put_moment(w, "interrupt", e);
-	if (!q || !q->push_ns)
+	if (!q)
 		return;
-	put_slice(w, "completion to interrupt", PROCESS_GUEST, LANE_INTERRUPTS + q->index,
-		q->push_ns, us_of(w, e->time_ns) - us_of(w, q->push_ns));
-	if (q->flow) {
-		put_flow(w, "t", q->flow, PROCESS_GUEST, LANE_INTERRUPTS + q->index, q->push_ns);
-		put_flow(w, "f", q->flow, PROCESS_REACTORS, reactor_lane(w, e->tid), e->time_ns);
-	}
+	if (q->push_ns)
+		put_slice(w, "completion to interrupt", PROCESS_GUEST, LANE_INTERRUPTS + q->index,
+			q->push_ns, us_of(w, e->time_ns) - us_of(w, q->push_ns));
 	q->push_ns = 0;
+	/* A kick that is not answered yet has its arrow before it. */
+	if (!q->flow || q->kick_ns)
+		return;
+	put_flow(w, "f", q->flow, PROCESS_REACTORS, reactor_lane(w, e->tid), e->time_ns);
 	q->flow = 0;
 }
 
-/* Interrupts are raised in the turn of the completion: what has none by now gets none. */
+/* Interrupts are raised in the turn of the completion; one that the driver does not want yet comes
+ * with another. */
 static void draw_turn_end(struct drawing *w, const struct timeline_event *e)
 {
 	char what[LABEL_MAX];

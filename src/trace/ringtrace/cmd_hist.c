@@ -70,9 +70,11 @@ static int trace(struct ringtrace *t, struct trace_hists *h, uint32_t kinds, str
 		print_rows_json(t, h, &rows, clock_now_ns() - start_ns);
 	else
 		print_rows(&rows);
+	if (t->plot)
+		err = plot_rows(t->plot, &rows, d);
 	say_notes(&h->session, hists_lost(h), "values were");
 	rows_finish(&rows);
-	return 0;
+	return err;
 }
 
 enum ringtrace_exit hist_main(struct ringtrace *t)
@@ -82,7 +84,7 @@ enum ringtrace_exit hist_main(struct ringtrace *t)
 	struct diag d;
 	int err;
 
-	if (!parse_kinds(t, &kinds))
+	if (!parse_kinds(t, &kinds) || (t->plot && !plot_check(t->plot)))
 		return RINGTRACE_USAGE;
 	err = trace(t, &h, kinds, &d);
 	hists_close(&h);

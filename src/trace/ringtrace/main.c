@@ -27,6 +27,7 @@ static const char usage[] =
 	"  -d, --duration SECONDS  end after this time (default: at Ctrl-C)\n"
 	"  -i, --interval SECONDS  of top (default: 1)\n"
 	"  -j, --json              for programs\n"
+	"      --plot FILE.svg|png  of hist: a picture as well, by gnuplot\n"
 	"  -h, --help, --version\n"
 	"\n"
 	"Exit status: 0; 1 for a failure; 2 for a mistake on the command line; 3 if there is no\n"
@@ -112,6 +113,9 @@ static int apply(struct ringtrace *t, int opt)
 	case 'j':
 		t->json = true;
 		break;
+	case 'P':
+		t->plot = optarg;
+		break;
 	case 'h':
 		fputs(usage, stdout);
 		return RINGTRACE_OK;
@@ -135,6 +139,7 @@ static int parse(struct ringtrace *t, int argc, char **argv)
 		{"duration", required_argument, NULL, 'd'},
 		{"interval", required_argument, NULL, 'i'},
 		{"json", no_argument, NULL, 'j'},
+		{"plot", required_argument, NULL, 'P'},
 		{"help", no_argument, NULL, 'h'},
 		{"version", no_argument, NULL, 'V'},
 		{0},
@@ -169,6 +174,10 @@ int main(int argc, char **argv)
 	for (size_t i = 0; optind < argc && i < ARRAY_SIZE(commands); i++) {
 		if (strcmp(argv[optind], commands[i].name) != 0)
 			continue;
+		if (t.plot && commands[i].main != hist_main) {
+			complain("--plot is for hist only");
+			return RINGTRACE_USAGE;
+		}
 		if (trace_host_check(&d)) {
 			complain("%s", d.text);
 			return RINGTRACE_NOT_POSSIBLE;

@@ -22,7 +22,8 @@ struct ringtrace {
 	const char *guest;
 	double duration_s, interval_s; /* duration: 0: until a signal */
 	bool json;
-	char **words; /* after the command's name */
+	const char *plot; /* the picture's path; NULL: none */
+	char **words;     /* after the command's name */
 	int word_count;
 };
 
@@ -60,6 +61,11 @@ bool kind_is_time(unsigned int kind);
 void print_rows(const struct trace_rows *rows);
 void print_rows_json(const struct ringtrace *t, const struct trace_hists *h,
 	const struct trace_rows *rows, uint64_t elapsed_ns);
+
+/* plot_check: can gnuplot draw a picture of this name? Otherwise it says why. plot_rows: draws the
+ * histograms; -EIO, -errno. */
+bool plot_check(const char *path);
+int plot_rows(const char *path, const struct trace_rows *rows, struct diag *d);
 
 enum ringtrace_exit hist_main(struct ringtrace *t);
 enum ringtrace_exit top_main(struct ringtrace *t);
