@@ -24,6 +24,11 @@ extern const struct bench bench_receive_calls;
 extern const struct bench bench_receive_ping;
 extern const struct bench bench_serve_start;
 extern const struct bench bench_unplug;
+extern const struct bench bench_vsock_connect;
+extern const struct bench bench_vsock_in;
+extern const struct bench bench_vsock_out;
+extern const struct bench bench_vsock_ping;
+extern const struct bench bench_vsock_streams;
 extern const struct bench bench_wake;
 
 #endif

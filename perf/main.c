@@ -27,6 +27,11 @@ static const struct bench *const benches[] = {
 	&bench_console_echo_apart,
 	&bench_console_out,
 	&bench_console_in,
+	&bench_vsock_ping,
+	&bench_vsock_out,
+	&bench_vsock_in,
+	&bench_vsock_streams,
+	&bench_vsock_connect,
 	&bench_inflate,
 	&bench_unplug,
 };
