@@ -4,11 +4,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 
 #include "core/check.h"
@@ -210,10 +212,9 @@ static void dial_end(struct dial *d)
 	end_check(u);
 }
 
-/* On a helper thread, as the path may be on any file system; it does not wait for the listener. */
-static void dial_work(struct reactor_job *job)
+/* Does not wait for the listener, but perhaps for the file system. */
+static void dial_connect(struct dial *d)
 {
-	struct dial *d = container_of(job, struct dial, job);
 	struct sockaddr_un to = {.sun_family = AF_UNIX};
 	int n = snprintf(to.sun_path, sizeof(to.sun_path), "%s_%u", d->u->path, d->request.port);
 
@@ -235,21 +236,39 @@ static void dial_work(struct reactor_job *job)
 	}
 }
 
-static void dial_done(struct reactor_job *job)
+static void dial_work(struct reactor_job *job)
 {
-	struct dial *d = container_of(job, struct dial, job);
+	dial_connect(container_of(job, struct dial, job));
+}
 
+static void dial_result(struct dial *d)
+{
 	if (d->fd == -EAGAIN && ++d->tries < UDS_TRIES && !d->u->stopped)
 		reactor_timer_start(home(d->u), &d->timer, UDS_RETRY_NS);
 	else
 		dial_end(d);
 }
 
+static void dial_done(struct reactor_job *job)
+{
+	dial_result(container_of(job, struct dial, job));
+}
+
+/* A helper thread costs two switches of threads, and a place on a processor that the guest may
+ * need; a name that a listener holds is in the kernel's cache if the file system is local. */
+static void dial_try(struct dial *d)
+{
+	if (!d->u->near) {
+		reactor_offload(home(d->u), &d->job);
+		return;
+	}
+	dial_connect(d);
+	dial_result(d);
+}
+
 static void dial_again(struct reactor_timer *t)
 {
-	struct dial *d = container_of(t, struct dial, timer);
-
-	reactor_offload(home(d->u), &d->job);
+	dial_try(container_of(t, struct dial, timer));
 }
 
 static void dial_start(struct vsock_acceptor *a, const struct vsock_accept *request)
@@ -268,7 +287,7 @@ static void dial_start(struct vsock_acceptor *a, const struct vsock_accept *requ
 	reactor_timer_init(&d->timer, dial_again);
 	list_add_tail(&u->dials, &d->link);
 	u->dial_count++;
-	reactor_offload(home(u), &d->job);
+	dial_try(d);
 }
 
 /* --- life --- */
@@ -335,6 +354,21 @@ static void stale_remove(const struct sockaddr_un *at)
 		unlink(at->sun_path);
 }
 
+/* File systems that ask nobody for a name. */
+static bool is_near(const char *path)
+{
+	static const long types[] = {TMPFS_MAGIC, RAMFS_MAGIC, EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC,
+		BTRFS_SUPER_MAGIC, OVERLAYFS_SUPER_MAGIC};
+	struct statfs s;
+
+	if (statfs(path, &s))
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
+		if ((long)s.f_type == types[i])
+			return true;
+	return false;
+}
+
 static enum guest_error socket_make(struct vsock_uds *u, struct diag *d)
 {
 	struct sockaddr_un at = {.sun_family = AF_UNIX};
@@ -360,6 +394,7 @@ static enum guest_error socket_make(struct vsock_uds *u, struct diag *d)
 		diag_errno(d, -errno, "vsock_uds_path \"%s\": listening", u->path);
 		return GUEST_FAILED_SERVICE_CONNECT;
 	}
+	u->near = is_near(at.sun_path);
 	u->dev = st.st_dev;
 	u->ino = st.st_ino;
 	return GUEST_OK;

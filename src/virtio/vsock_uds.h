@@ -33,6 +33,7 @@ struct vsock_uds {
 	int fd;                                                 /* until attached */
 	dev_t dev;
 	ino_t ino; /* of the name in the file system */
+	bool near; /* that is local: looking a name up there waits for nobody */
 	struct io_file listener;
 	struct io_op accept;
 	struct reactor_timer accept_again; /* after an error such as EMFILE */

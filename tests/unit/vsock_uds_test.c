@@ -212,7 +212,7 @@ Test(vsock_uds, too_many_silent_peers_are_closed)
 	cr_assert_eq(closed, 10u);
 }
 
-Test(vsock_uds, guest_reaches_path_and_port)
+static void guest_reaches_path_and_port(void)
 {
 	struct vrig_conn c = {5000, GUEST_PORT, VRIG_BUF_ALLOC, 0, -1, 0, 0};
 	char name[100];
@@ -232,7 +232,7 @@ Test(vsock_uds, guest_reaches_path_and_port)
 	vrig_expect(&rig, &c, VSOCK_OP_SHUTDOWN, &packet);
 }
 
-Test(vsock_uds, guest_is_refused_where_nobody_listens)
+static void guest_is_refused_where_nobody_listens(void)
 {
 	struct vrig_conn c = {5001, GUEST_PORT, VRIG_BUF_ALLOC, 0, -1, 0, 0};
 
@@ -240,7 +240,7 @@ Test(vsock_uds, guest_is_refused_where_nobody_listens)
 	vrig_expect(&rig, &c, VSOCK_OP_RST, &packet);
 }
 
-Test(vsock_uds, a_full_backlog_is_tried_again_and_stalls_nobody)
+static void a_full_backlog_is_tried_again_and_stalls_nobody(void)
 {
 	struct vrig_conn c = {5002, GUEST_PORT, VRIG_BUF_ALLOC, 0, -1, 0, 0}, other;
 	char name[100];
@@ -270,7 +270,40 @@ Test(vsock_uds, a_full_backlog_is_tried_again_and_stalls_nobody)
 	unlink(name);
 }
 
-Test(vsock_uds, stops_with_everything_under_way)
+/* A guest's SOCK_SEQPACKET finds a listener of that type only. */
+static void types_must_match(void)
+{
+	struct vrig_conn c = {5003, GUEST_PORT, VRIG_BUF_ALLOC, 0, -1, VSOCK_TYPE_SEQPACKET, 0};
+	struct sockaddr_un at;
+	char name[100];
+	int streams, messages;
+
+	virtio_device_reset(&rig.vsock.dev);
+	vrig_run(&rig);
+	rig.features = VSOCK_F_SEQPACKET;
+	vrig_start(&rig, 16, 4096);
+	snprintf(name, sizeof(name), "%s_5003", path);
+	streams = listen_at(name, 4);
+	vrig_op(&rig, &c, VSOCK_OP_REQUEST, 0);
+	vrig_expect(&rig, &c, VSOCK_OP_RST, &packet);
+	close(streams);
+	unlink(name);
+	at = address(name);
+	messages = socket(AF_UNIX, SOCK_SEQPACKET, 0);
+	cr_assert_eq(bind(messages, (struct sockaddr *)&at, sizeof(at)), 0);
+	cr_assert_eq(listen(messages, 4), 0);
+	c.guest_port++; /* the other one rests */
+	vrig_op(&rig, &c, VSOCK_OP_REQUEST, 0);
+	vrig_expect(&rig, &c, VSOCK_OP_RESPONSE, &packet);
+	c.fd = accept(messages, NULL, NULL);
+	vrig_piece(&rig, &c, "hello", 5, VSOCK_SEQ_EOM);
+	cr_assert_eq(vrig_read(&rig, c.fd, text, sizeof(text)), 5);
+	close(c.fd);
+	close(messages);
+	unlink(name);
+}
+
+static void stops_with_everything_under_way(void)
 {
 	int silent = dial(), asking = dial();
 	struct vrig_conn c = {5002, GUEST_PORT, VRIG_BUF_ALLOC, 0, -1, 0, 0};
@@ -290,6 +323,25 @@ Test(vsock_uds, stops_with_everything_under_way)
 	close(silent);
 	close(asking);
 }
+
+/* Each where looking a name up is the reactor's own work, and where a helper thread does it. */
+#define BOTH(name)                                                                                 \
+	Test(vsock_uds, name)                                                                      \
+	{                                                                                          \
+		uds.near = true;                                                                   \
+		name();                                                                            \
+	}                                                                                          \
+	Test(vsock_uds, name##_on_a_helper)                                                        \
+	{                                                                                          \
+		uds.near = false;                                                                  \
+		name();                                                                            \
+	}
+
+BOTH(guest_reaches_path_and_port)
+BOTH(guest_is_refused_where_nobody_listens)
+BOTH(a_full_backlog_is_tried_again_and_stalls_nobody)
+BOTH(stops_with_everything_under_way)
+BOTH(types_must_match)
 
 Test(vsock_uds, names_that_are_taken)
 {
