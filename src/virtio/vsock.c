@@ -14,13 +14,36 @@ static struct vsock *vsock_of(struct virtio_device *dev)
 	return container_of(dev, struct vsock, dev);
 }
 
+/* Its buffers wait for an event; one that is too small for it goes back empty. */
+static enum virtio_serve event_serve(struct vsock *v, struct virtio_queue *q)
+{
+	static const uint32_t transport_reset = VSOCK_EVENT_TRANSPORT_RESET;
+	struct vq_chain chain = {.iov = v->event_iov, .iov_max = ARRAY_SIZE(v->event_iov)};
+
+	for (unsigned int i = 0; v->event_pending && i < VSOCK_EVENT_QUEUE_SIZE; i++) {
+		size_t written = 0;
+
+		if (!vq_pop(&q->vq, &chain))
+			return VIRTIO_SERVE_IDLE;
+		if (chain.in_bytes >= sizeof(transport_reset)) {
+			written = chain_write(&chain, 0, &transport_reset, sizeof(transport_reset));
+			v->event_pending = false;
+		}
+		vq_push(&q->vq, &chain, (uint32_t)written);
+		virtio_queue_flush(q);
+	}
+	return v->event_pending ? VIRTIO_SERVE_MORE : VIRTIO_SERVE_BLOCKED;
+}
+
 static enum virtio_serve vsock_serve(struct virtio_queue *q)
 {
+	struct vsock *v = vsock_of(q->dev);
+
 	if (q->index == VSOCK_RX)
 		return vsock_rx_serve(q);
 	if (q->index == VSOCK_TX)
 		return vsock_tx_serve(q);
-	return VIRTIO_SERVE_BLOCKED; /* the event queue's buffers wait for an event */
+	return event_serve(v, q);
 }
 
 /* --- freeing --- */
@@ -139,13 +162,26 @@ static void for_all(struct vsock *v, void (*f)(struct vsock_conn *c))
 	}
 }
 
+static void connections_forget(struct vsock *v)
+{
+	v->replies_first = v->replies_count = 0;
+	for_all(v, conn_reset);
+	vsock_ports_forget(&v->ports);
+}
+
+void vsock_restored(struct vsock *v)
+{
+	connections_forget(v);
+	v->event_pending = true;
+	virtio_queue_wake(&v->dev.queues[VSOCK_EVENT]);
+}
+
 static void vsock_reset(struct virtio_device *dev)
 {
 	struct vsock *v = vsock_of(dev);
 
-	v->replies_first = v->replies_count = 0;
-	for_all(v, conn_reset);
-	vsock_ports_forget(&v->ports);
+	v->event_pending = false;
+	connections_forget(v);
 	reset_check(v);
 }
 
@@ -190,7 +226,8 @@ static void lists_init(struct vsock *v)
 
 int vsock_init(struct vsock *v, struct virtio_env *env, uint32_t guest_cid, struct diag *d)
 {
-	static const uint16_t sizes[VSOCK_QUEUES] = {VSOCK_QUEUE_SIZE, VSOCK_QUEUE_SIZE, 64};
+	static const uint16_t sizes[VSOCK_QUEUES] = {
+		VSOCK_QUEUE_SIZE, VSOCK_QUEUE_SIZE, VSOCK_EVENT_QUEUE_SIZE};
 	int err;
 
 	memset(v, 0, sizeof(*v));

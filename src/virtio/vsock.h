@@ -28,6 +28,10 @@
 #define VSOCK_QUEUES     3
 #define VSOCK_QUEUE_SIZE 256
 
+#define VSOCK_EVENT_QUEUE_SIZE 64
+/* virtio 1.2 §5.10.6.7 */
+#define VSOCK_EVENT_TRANSPORT_RESET 0u
+
 /* Connections, and keys that rest. */
 #define VSOCK_CONNS_MAX 65536u
 /* RSTs for packets that belong to no connection; more stop the tx queue. */
@@ -86,6 +90,10 @@ struct vsock {
 	unsigned int batches, batches_busy;
 	struct iovec tx_iov[VSOCK_QUEUE_SIZE];
 
+	/* event */
+	bool event_pending; /* TRANSPORT_RESET, as soon as there is a buffer */
+	struct iovec event_iov[VSOCK_EVENT_QUEUE_SIZE];
+
 	struct vsock_figures figures;
 };
 
@@ -97,6 +105,11 @@ void vsock_finish(struct vsock *v);
 /* vsock_close: the device has been reset for good: ends listeners, connections and connects, then
  * calls `closed`, not from within. Once. */
 void vsock_close(struct vsock *v, void (*closed)(struct vsock *v));
+
+/* vsock_restored: the driver goes on with a device that is not the one that it talked to: every
+ * connection is closed towards its client, and the guest is told by TRANSPORT_RESET. Listeners
+ * stay. For who restores a guest; nothing in this VMM does yet. */
+void vsock_restored(struct vsock *v);
 
 /* vsock_reserve: a listener of the configuration, whose acceptor comes with vsock_adopt. Before the
  * guest runs; any thread. Errors as vsock_ports_listen. */

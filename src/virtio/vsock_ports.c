@@ -59,16 +59,23 @@ static bool is_ephemeral(const struct vsock_key *key)
 
 void vsock_ports_use(struct vsock_ports *p, const struct vsock_key *key)
 {
-	if (is_ephemeral(key))
-		p->uses[key->host_port - VSOCK_EPHEMERAL_FIRST]++;
+	uint32_t at = key->host_port - VSOCK_EPHEMERAL_FIRST;
+
+	if (!is_ephemeral(key))
+		return;
+	p->uses[at]++;
+	p->taken[at / 64] |= 1ULL << at % 64;
 }
 
 void vsock_ports_unuse(struct vsock_ports *p, const struct vsock_key *key)
 {
+	uint32_t at = key->host_port - VSOCK_EPHEMERAL_FIRST;
+
 	if (!is_ephemeral(key))
 		return;
-	CHECK(p->uses[key->host_port - VSOCK_EPHEMERAL_FIRST]);
-	p->uses[key->host_port - VSOCK_EPHEMERAL_FIRST]--;
+	CHECK(p->uses[at]);
+	if (!--p->uses[at])
+		p->taken[at / 64] &= ~(1ULL << at % 64);
 }
 
 /* --- quarantine --- */
@@ -174,17 +181,32 @@ void vsock_ports_unlisten(struct vsock_ports *p, struct vsock_listener *l)
 
 /* --- ephemeral ports --- */
 
+/* The first port of [from, to) that nobody has, or `to`: a word at a time. */
+static uint32_t free_find(const struct vsock_ports *p, uint32_t from, uint32_t to)
+{
+	while (from < to) {
+		uint64_t word = ~p->taken[from / 64] >> from % 64;
+
+		if (word) {
+			from += (uint32_t)__builtin_ctzll(word);
+			return from < to ? from : to;
+		}
+		from += 64 - from % 64;
+	}
+	return to;
+}
+
 int vsock_ports_pick(struct vsock_ports *p, uint64_t now_ns, uint32_t *port)
 {
-	uint32_t at = p->last - VSOCK_EPHEMERAL_FIRST;
+	uint32_t next = (p->last + 1 - VSOCK_EPHEMERAL_FIRST) % VSOCK_EPHEMERAL_COUNT, at;
 
 	rest_expire(p, now_ns);
-	for (uint32_t i = 0; i < VSOCK_EPHEMERAL_COUNT; i++) {
-		at = (at + 1) % VSOCK_EPHEMERAL_COUNT;
-		if (p->uses[at])
-			continue;
-		p->last = *port = VSOCK_EPHEMERAL_FIRST + at;
-		return 0;
+	at = free_find(p, next, VSOCK_EPHEMERAL_COUNT);
+	if (at == VSOCK_EPHEMERAL_COUNT) {
+		at = free_find(p, 0, next);
+		if (at == next)
+			return -ENOSPC;
 	}
-	return -ENOSPC;
+	p->last = *port = VSOCK_EPHEMERAL_FIRST + at;
+	return 0;
 }

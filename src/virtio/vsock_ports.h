@@ -26,10 +26,11 @@ struct vsock_listener {
 
 struct vsock_ports {
 	struct vsock_table listeners, quarantine;
-	struct list listening; /* struct vsock_listener */
-	struct list resting;   /* keys in quarantine, oldest first */
-	uint32_t *uses;        /* of each ephemeral port: a listener, connections, resting keys */
-	uint32_t last;         /* the ephemeral port that was given last */
+	struct list listening;                      /* struct vsock_listener */
+	struct list resting;                        /* keys in quarantine, oldest first */
+	uint64_t taken[VSOCK_EPHEMERAL_COUNT / 64]; /* a bit for each port that has uses */
+	uint32_t *uses; /* of each ephemeral port: a listener, connections, resting keys */
+	uint32_t last;  /* the ephemeral port that was given last */
 };
 
 /* vsock_ports_init: -ENOMEM, -errno. vsock_ports_finish: frees listeners and keys; safe on a zeroed

@@ -13,6 +13,7 @@
 #define PORT       80u
 #define GUEST_PORT 1022u
 #define SECOND_NS  1000000000ULL
+#define EVENT_AT   (DEVICE_RIG_BUFFERS + (VRIG_QUEUE - 1) * (uint64_t)VRIG_SLOT_BYTES)
 
 static struct vrig rig;
 static struct vrig_packet packet;
@@ -657,6 +658,60 @@ Test(vsock, driver_reset_closes_connections_and_keeps_listeners)
 }
 
 /* --- spurious packets --- */
+
+/* Of the guest's memory, where the last tx slot is, which nothing else uses by then. */
+static const uint8_t *event_take(uint32_t *len_bytes)
+{
+	struct fake_used used;
+
+	vrig_run(&rig);
+	if (!fake_take(&rig.dev.queues[VSOCK_EVENT], &used))
+		return NULL;
+	*len_bytes = used.len_bytes;
+	return device_rig_mem(&rig.dev, EVENT_AT, 4);
+}
+
+Test(vsock, TRANSPORT_RESET_after_a_restore)
+{
+	struct vrig_conn c;
+	static const uint8_t zero[4];
+	const uint8_t *event;
+	uint32_t len;
+	char byte;
+
+	vrig_listen(&rig, PORT);
+	c = vrig_guest_connects(&rig, PORT, GUEST_PORT);
+	memset(device_rig_mem(&rig.dev, EVENT_AT, 4), 0xff, 4);
+	cr_assert(device_rig_offer(&rig.dev, VSOCK_EVENT, EVENT_AT, 4, true));
+	cr_assert_null(event_take(&len), "nothing has happened");
+	vsock_restored(&rig.vsock);
+	event = event_take(&len);
+	cr_assert_not_null(event);
+	cr_assert_eq(len, 4u);
+	cr_assert_arr_eq(event, zero, 4);
+	cr_assert_eq(vrig_read(&rig, c.fd, &byte, 1), 0);
+	close(c.fd);
+	vrig_expect_none(&rig); /* no RST: the event has said it */
+	cr_assert_eq(rig.vsock.count, 0u);
+	c = vrig_guest_connects(&rig, PORT, GUEST_PORT);
+	close(c.fd);
+}
+
+Test(vsock, TRANSPORT_RESET_waits_for_a_buffer)
+{
+	uint32_t len;
+
+	vsock_restored(&rig.vsock);
+	vrig_run(&rig);
+	cr_assert(device_rig_offer(&rig.dev, VSOCK_EVENT, EVENT_AT, 3, true));
+	cr_assert_not_null(event_take(&len));
+	cr_assert_eq(len, 0u, "too small");
+	cr_assert(device_rig_offer(&rig.dev, VSOCK_EVENT, EVENT_AT, 8, true));
+	cr_assert(device_rig_offer(&rig.dev, VSOCK_EVENT, EVENT_AT, 8, true));
+	cr_assert_not_null(event_take(&len));
+	cr_assert_eq(len, 4u);
+	cr_assert_null(event_take(&len), "once");
+}
 
 Test(vsock, NoResponseToSpuriousReset)
 {
