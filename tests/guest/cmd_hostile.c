@@ -11,8 +11,9 @@
 
 #define QUEUE_SIZE       16
 #define ROUND_TIMEOUT_US 10000000
-#define STRICT_US        5000000 /* a device that must react has that long */
-#define SILENT_US        50000   /* where silence is as good */
+#define STRICT_US        5000000    /* a device that must react has that long */
+#define SILENT_US        50000      /* where silence is as good */
+#define F_SEQPACKET      (1UL << 1) /* of vsock */
 #define ROUND_BYTES      64
 #define ROUND_TEXT       "hostile: alive\n"
 
@@ -130,6 +131,7 @@ static const struct {
 	{hostile_storm_cases, &hostile_storm_count},
 	{hostile_interrupt_cases, &hostile_interrupt_count},
 	{hostile_vsock_cases, &hostile_vsock_count},
+	{hostile_vsock_peer_cases, &hostile_vsock_peer_count},
 	{hostile_memory_cases, &hostile_memory_count},
 };
 
@@ -175,6 +177,8 @@ static const char *obstacle(const struct hostile *h, const struct hostile_case *
 		return "for rng";
 	if ((needs & NEEDS_VSOCK) && h->dev.type != VIRTIO_VSOCK)
 		return "for vsock";
+	if ((needs & NEEDS_SEQPACKET) && !(h->dev.offered & F_SEQPACKET))
+		return "the device knows no messages";
 	struct virtio_dev other;
 	if ((needs & NEEDS_BALLOON) && !virtio_find(VIRTIO_BALLOON, 0, &other))
 		return "no balloon";
@@ -188,6 +192,7 @@ static bool case_misbehave(struct hostile *h, const struct hostile_case *hostile
 	unsigned outcome = 0;
 	h->options.indirect = hostile_case->needs & NEEDS_INDIRECT;
 	h->features = hostile_case->needs & NEEDS_RING_RESET ? VIRTIO_F_RING_RESET : 0;
+	h->features |= hostile_case->needs & NEEDS_SEQPACKET ? F_SEQPACKET : 0;
 	h->options.event_idx = h->dev.offered & VIRTIO_F_EVENT_IDX;
 	if (!hostile_start(h) || !hostile_case->run(h, &outcome))
 		return false;

@@ -33,8 +33,9 @@ enum {
 	NEEDS_RING_RESET = 0x80, /* negotiated; without it, it is not */
 	NEEDS_INTX = 0x100,
 	NEEDS_VSOCK = 0x200,
-	NEEDS_BALLOON = 0x400, /* besides the device */
-	NEEDS_MEM = 0x800,     /* likewise virtio-mem, with a block that the host wants plugged */
+	NEEDS_BALLOON = 0x400,    /* besides the device */
+	NEEDS_SEQPACKET = 0x1000, /* negotiated; without it, it is not */
+	NEEDS_MEM = 0x800, /* likewise virtio-mem, with a block that the host wants plugged */
 };
 
 struct hostile {
@@ -64,10 +65,11 @@ struct hostile_case {
 
 extern const struct hostile_case hostile_chain_cases[], hostile_table_cases[],
 	hostile_queue_cases[], hostile_register_cases[], hostile_storm_cases[],
-	hostile_interrupt_cases[], hostile_vsock_cases[], hostile_memory_cases[];
+	hostile_interrupt_cases[], hostile_vsock_cases[], hostile_vsock_peer_cases[],
+	hostile_memory_cases[];
 extern const unsigned hostile_chain_count, hostile_table_count, hostile_queue_count,
 	hostile_register_count, hostile_storm_count, hostile_interrupt_count, hostile_vsock_count,
-	hostile_memory_count;
+	hostile_vsock_peer_count, hostile_memory_count;
 
 /* --- of the frame --- */
 

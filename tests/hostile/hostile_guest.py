@@ -23,7 +23,8 @@ from vsock_peer import Peer  # noqa: E402
 
 STALL_SECONDS = 20
 CASE_SECONDS = 120
-ECHO_PORT, DEAF_PORT = 80, 81  # tests/guest/hostile_vsock.c
+ECHO_PORT, DEAF_PORT, MESSAGE_PORT = 80, 81, 83  # tests/guest/hostile_vsock.h
+HOSTILE_CID, NEIGHBOUR_CID = 3, 4
 STORM_PORT = 82
 STORMS, STORM_CONNECTIONS = 5, 20000
 MEM_BLOCK = 2 << 20
@@ -143,15 +144,18 @@ class HostileGuest(unittest.TestCase):
             hostile = launch(client, "hostile", lambda guest: guest.mem().request(MEM_BLOCK),
                              cpus=2, virtio_console=True, virtio_rng=True, virtio_balloon=True,
                              virtio_mem=True, virtio_mem_region_size=64 * MEM_BLOCK,
-                             virtio_vsock=True, vsock_uds_path=path)
-            peers = [Peer(f"{path}_{ECHO_PORT}", True), Peer(f"{path}_{DEAF_PORT}", False)]
+                             virtio_vsock=True, vsock_uds_path=path, guest_cid=HOSTILE_CID,
+                             vsock_guest_to_guest=True)
+            peers = [Peer(f"{path}_{ECHO_PORT}"), Peer(f"{path}_{DEAF_PORT}", False),
+                     Peer(f"{path}_{MESSAGE_PORT}", kind=socket.SOCK_SEQPACKET)]
             for peer in peers:
                 peer.start()
-            d.neighbour = launch(d.watching, "neighbour")
+            d.neighbour = launch(d.watching, "neighbour", virtio_vsock=True,
+                                 guest_cid=NEIGHBOUR_CID, vsock_guest_to_guest=True)
             hostile.send("hostile list")
             listed = hostile.expect(r"(?s)hostile list\r?\n(.*?)VERDICT hostile ok")[1].decode()
             cases = re.findall(r"(?m)^([a-z0-9-]{3,})\b", listed)
-            self.assertGreater(len(cases), 90, listed)
+            self.assertGreater(len(cases), 110, listed)
             for case in cases:
                 found = self.watched(d, hostile, f"hostile {case} {device} {ring}",
                                      rf"VERDICT hostile {case} (ok|failed|skipped)([^\r\n]*)")

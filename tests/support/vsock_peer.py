@@ -8,9 +8,9 @@ import threading
 class Peer(threading.Thread):
     """Listens at a path; an echo, or somebody who accepts and does not read."""
 
-    def __init__(self, path, echoes=True):
+    def __init__(self, path, echoes=True, kind=socket.SOCK_STREAM):
         super().__init__(daemon=True)
-        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener = socket.socket(socket.AF_UNIX, kind)
         self.listener.bind(path)
         self.listener.listen(1000)
         self.echoes = echoes
