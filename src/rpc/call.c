@@ -44,11 +44,25 @@ void call_leave(struct call *call)
 	call->conn = NULL;
 }
 
+/* A Run lasts as long as its guest, which others may keep; of those a guest has one at most. */
+void call_outlives(struct call *call)
+{
+	struct connection *c = call->conn;
+
+	call_leave(call);
+	if (call->msg.message->method == METHOD_LIFECYCLE_RUN)
+		return;
+	call->left = c;
+	connection_call_left(c);
+}
+
 void call_free(struct call *call)
 {
 	struct object *o = call->object;
 
 	call_leave(call);
+	if (call->left)
+		connection_call_ended(call->left);
 	list_del(&call->link);
 	frame_finish(&call->frame);
 	free(call->kept);

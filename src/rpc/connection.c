@@ -75,19 +75,29 @@ static void connection_drain(struct connection *c)
 			break;
 }
 
+/* Nothing is in flight any more. */
+static void connection_shut(struct connection *c)
+{
+	struct reactor *r = c->server->control;
+
+	c->state = CONNECTION_LEFT;
+	reactor_timer_stop(r, &c->linger_timer);
+	reactor_task_cancel(&c->flush_task);
+	connection_drain(c);
+	io_file_close(r, &c->file);
+	frame_reader_finish(&c->reader);
+	outbox_finish(&c->outbox);
+}
+
 static void connection_settle(struct connection *c)
 {
 	struct server *s = c->server;
 
-	if (c->state != CONNECTION_DEAD || c->recv_op.in_flight || c->send_op.in_flight)
+	if (c->state == CONNECTION_DEAD && !c->recv_op.in_flight && !c->send_op.in_flight)
+		connection_shut(c);
+	if (c->state != CONNECTION_LEFT || c->calls_left)
 		return;
-	reactor_timer_stop(s->control, &c->linger_timer);
-	reactor_task_cancel(&c->flush_task);
 	reactor_task_cancel(&c->end_task);
-	connection_drain(c);
-	io_file_close(s->control, &c->file);
-	frame_reader_finish(&c->reader);
-	outbox_finish(&c->outbox);
 	free(c->gone);
 	list_del(&c->link);
 	free(c);
@@ -99,7 +109,7 @@ static void connection_die(struct connection *c)
 	struct reactor *r = c->server->control;
 
 	connection_leave_open(c);
-	if (c->state == CONNECTION_DEAD)
+	if (c->state >= CONNECTION_DEAD)
 		return;
 	c->state = CONNECTION_DEAD;
 	io_cancel(r, &c->recv_op);
@@ -124,16 +134,35 @@ static void connection_leave_open(struct connection *c)
 	reactor_at_turn_end(c->server->control, &c->flush_task);
 }
 
+/* A descriptor in the queue costs few bytes, but what it stands for. */
+static bool output_is_over(const struct connection *c)
+{
+	return c->outbox.queued_bytes > CONNECTION_OUTPUT_MAX ||
+	       c->outbox.queued_fds > CONNECTION_FDS_MAX;
+}
+
 static bool connection_end_run(struct reactor_task *t)
 {
 	struct connection *c = container_of(t, struct connection, end_task);
 
 	if (c->state == CONNECTION_OPEN)
 		connection_leave_open(c);
-	if (c->outbox.queued_bytes > CONNECTION_OUTPUT_MAX)
+	if (output_is_over(c))
 		connection_die(c);
 	connection_settle(c);
 	return false;
+}
+
+void connection_call_left(struct connection *c)
+{
+	c->calls_left++;
+}
+
+void connection_call_ended(struct connection *c)
+{
+	CHECK(c->calls_left > 0);
+	if (--c->calls_left == 0)
+		reactor_defer(c->server->control, &c->end_task);
 }
 
 static void connection_linger_over(struct reactor_timer *t)
@@ -160,7 +189,7 @@ static bool connection_flush(struct reactor_task *t)
 	unsigned int count, nfds;
 	const int *fds;
 
-	if (c->send_op.in_flight || c->state == CONNECTION_DEAD)
+	if (c->send_op.in_flight || c->state >= CONNECTION_DEAD)
 		return false;
 	count = outbox_front(&c->outbox, c->send_iov, &fds, &nfds);
 	if (!count)
@@ -231,7 +260,7 @@ void connection_send(struct connection *c, const struct codec_message *m, const 
 		return;
 	}
 	outbox_commit(&c->outbox, (uint32_t)len, fds, m->nfds);
-	if (c->outbox.queued_bytes > CONNECTION_OUTPUT_MAX)
+	if (output_is_over(c))
 		reactor_defer(c->server->control, &c->end_task);
 	else
 		reactor_at_turn_end(c->server->control, &c->flush_task);

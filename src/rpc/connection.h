@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One client: its socket, its input as frames, its output queue, its objects and pending calls.
  *
- *   open ──end of stream──▶ closing ──output sent, or 1 s──▶ dead ──nothing in flight──▶ freed
- *     ├──── violation ──────▶ ↑                               ↑
- *     └──── 1 MiB unread, broken, server's end ───────────────┘
+ *   open ──end of stream──▶ closing ──output sent, or 1 s──▶ dead ──nothing in flight──▶ left ──▶
+ * freed ├──── violation ──────▶ ↑                               ↑ └──── 1 MiB or 256 descriptors
+ * unread, broken, server's end
+ *
+ * Left: the socket is closed, but calls that the client made are still being worked on. Until they
+ * have ended it counts as a connection: else a client could pile up work without bound by coming
+ * back again and again.
  *
  * Control reactor only. */
 #ifndef RPC_CONNECTION_H
@@ -24,10 +28,11 @@ struct server;
 #define CONNECTION_CALLS_MAX    64
 #define CONNECTION_ONE_WAYS_MAX 256 /* that wait for their turn */
 #define CONNECTION_OUTPUT_MAX   (1u << 20)
+#define CONNECTION_FDS_MAX      256  /* in the output: four for each call that may be pending */
 #define CONNECTION_BUCKETS      32   /* power of two */
 #define CONNECTION_GONE_MAX     1024 /* closed ids that are remembered */
 
-enum connection_state { CONNECTION_OPEN, CONNECTION_CLOSING, CONNECTION_DEAD };
+enum connection_state { CONNECTION_OPEN, CONNECTION_CLOSING, CONNECTION_DEAD, CONNECTION_LEFT };
 
 struct connection {
 	struct server *server;
@@ -54,6 +59,7 @@ struct connection {
 	struct list calls;                       /* struct call: all that wait or run */
 	unsigned int call_count;                 /* of those, the ones that have a reply */
 	unsigned int one_ways;                   /* and the others */
+	unsigned int calls_left;                 /* that run on without their client */
 	struct accepts accepts;                  /* the server's own calls */
 	uint32_t *gone;          /* a ring of ids that were closed; allocated with the first */
 	unsigned int gone_count; /* ever */
@@ -74,6 +80,11 @@ void connection_closed(struct connection *c, uint32_t id, enum status epitaph);
  * connection_was_open: the id is remembered so. */
 void connection_remember_gone(struct connection *c, uint32_t id);
 bool connection_was_open(const struct connection *c, uint32_t id);
+
+/* connection_call_left, connection_call_ended: a call that goes on when the client is gone, and its
+ * end. */
+void connection_call_left(struct connection *c);
+void connection_call_ended(struct connection *c);
 
 /* connection_object: NULL if there is none. */
 struct object *connection_object(struct connection *c, uint32_t id);

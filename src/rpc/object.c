@@ -164,6 +164,6 @@ void object_release_all(struct connection *c)
 	release_list(&c->closing);
 	object_release(&c->host);
 	while (!list_empty(&c->calls))
-		call_leave(list_first(&c->calls, struct call, calls_link));
+		call_outlives(list_first(&c->calls, struct call, calls_link));
 	c->object_count = 0;
 }

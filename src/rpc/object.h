@@ -29,6 +29,7 @@ struct call {
 	struct list link;            /* object->waiting or ->running */
 	struct list calls_link;      /* connection->calls */
 	struct connection *conn;     /* NULL: the client has gone, nobody wants the answer */
+	struct connection *left;     /* then: the one that it counts for; NULL: none */
 	struct object *object;       /* NULL: it was released meanwhile */
 	struct object *child;        /* that the call creates; NULL: none, or released meanwhile */
 	struct list acceptors;       /* struct object.opener_link: those that its config creates */

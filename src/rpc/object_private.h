@@ -12,6 +12,9 @@ bool call_has_reply(const struct call *call);
  * nowhere. */
 void call_enter(struct call *call, struct connection *c);
 void call_leave(struct call *call);
+/* call_outlives: the same for a call whose connection has come to its end, which it still counts
+ * for. */
+void call_outlives(struct call *call);
 /* call_keep: a call that waits gets a copy of the payload. False: out of memory. */
 bool call_keep(struct call *call);
 /* call_free: with what it holds; its object may go on. */

@@ -19,8 +19,9 @@ static struct outbox_chunk *chunk_last(const struct outbox *o)
 	return list_entry(o->chunks.prev, struct outbox_chunk, link);
 }
 
-static void chunk_close_fds(struct outbox_chunk *chunk)
+static void chunk_close_fds(struct outbox *o, struct outbox_chunk *chunk)
 {
+	o->queued_fds -= chunk->nfds;
 	for (unsigned int i = 0; i < chunk->nfds; i++)
 		close(chunk->fds[i]);
 	chunk->nfds = 0;
@@ -48,7 +49,7 @@ static struct outbox_chunk *chunk_new(struct outbox *o, uint32_t len_bytes)
 static void chunk_free(struct outbox *o, struct outbox_chunk *chunk)
 {
 	list_del(&chunk->link);
-	chunk_close_fds(chunk);
+	chunk_close_fds(o, chunk);
 	if (!o->spare && chunk->room == CHUNK_ROOM)
 		o->spare = chunk;
 	else
@@ -99,6 +100,7 @@ void outbox_commit(struct outbox *o, uint32_t len_bytes, const int *fds, unsigne
 	chunk->nfds += nfds;
 	chunk->len_bytes += len_bytes;
 	o->queued_bytes += len_bytes;
+	o->queued_fds += nfds;
 }
 
 unsigned int outbox_front(const struct outbox *o, struct iovec iov[OUTBOX_IOV_MAX], const int **fds,
@@ -134,7 +136,7 @@ void outbox_sent(struct outbox *o, uint32_t len_bytes)
 		struct outbox_chunk *chunk = chunk_first(o);
 		uint32_t left = chunk->len_bytes - o->sent;
 
-		chunk_close_fds(chunk); /* the peer has its own now */
+		chunk_close_fds(o, chunk); /* the peer has its own now */
 		if (len_bytes < left) {
 			o->sent += len_bytes;
 			return;

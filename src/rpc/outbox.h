@@ -29,6 +29,7 @@ struct outbox {
 	struct outbox_chunk *spare; /* an empty one of the usual size */
 	uint32_t sent;              /* bytes of the first chunk */
 	uint64_t queued_bytes;      /* not sent yet */
+	unsigned int queued_fds;    /* the same */
 };
 
 void outbox_init(struct outbox *o);

@@ -311,6 +311,54 @@ class Limits(Hostile):
         self.assertLess(got, 1 << 20)  # what the socket's buffer held
         self.assertLess(self.daemon.status("VmRSS"), 1 << 20)
 
+    def test_unread_descriptors(self):
+        """A reply with a descriptor is short; what counts is what it holds of the daemon."""
+        deaf = self.daemon.raw()
+        self.addCleanup(deaf.close)
+        most = 0
+        try:
+            for turn in range(1, 400):
+                deaf.sendall(b"".join(wire.Message(0, wire.METRICS, txid=turn * 8 + i).encode()
+                                      for i in range(8)))
+                for _ in range(10):  # as much time as those calls take, one after the other
+                    self.client.metrics()
+                most = max(most, len(self.daemon.fds()))
+            self.fail(f"{turn * 8} descriptors are kept for a client that does not read")
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        self.assertGreater(turn, 32)  # a client may well be slow
+        self.assertLess(most, len(self.fds) + 256 + 64)
+
+    def test_work_left_behind(self):
+        """Who leaves with calls under way and comes back is still counted for them."""
+        keeper = self.client.open_lifecycle("shared")
+        config = wire.builtin(guest_memory=4 << 20)
+        calls = b"".join(
+            open_call("shared", i, 2 * i).encode()
+            + wire.Message(i, wire.CREATE, config, 2 * i + 1).encode()
+            for i in range(1, 5))
+        for _ in range(2000):
+            if b"connections; close one of them" in self.come_and_go(calls):
+                break
+        else:
+            self.fail("the work of clients that have gone piles up")
+        self.client.info()  # who is there is served
+        self.until(lambda: b"ringvisor" in self.come_and_go(wire.Message(0, wire.INFO, txid=1).encode()))
+        keeper.release()
+
+    def come_and_go(self, data):
+        """Sends that, waits for no answer, and leaves; what came before the end."""
+        got = b""
+        with self.daemon.raw() as sock:
+            try:
+                sock.sendall(data)
+                sock.shutdown(socket.SHUT_WR)
+                while more := sock.recv(65536):
+                    got += more
+            except (BrokenPipeError, ConnectionResetError):
+                pass
+        return got
+
     def test_a_slow_reader_gets_everything(self):
         slow = wire.Client(self.daemon.path, daemon.PATIENCE)
         count = HALF // 150

@@ -127,11 +127,15 @@ Test(outbox, each_message_with_descriptors_begins_a_send)
 
 		put(&o, 'a', 16, fds, 2);
 	}
+	cr_assert_eq(o.queued_fds, 6);
 	for (int i = 0; i < 3; i++) {
 		cr_assert_eq(front(&o, got, sizeof(got), &nfds), 16);
 		cr_assert_eq(nfds, 2);
-		outbox_sent(&o, 16);
+		outbox_sent(&o, 1);
+		cr_assert_eq(o.queued_fds, 4 - 2 * (unsigned int)i, "gone with the first byte");
+		outbox_sent(&o, 15);
 	}
+	cr_assert_eq(o.queued_fds, 0);
 	cr_assert_eq(front(&o, got, sizeof(got), &nfds), 0);
 	outbox_finish(&o);
 }
