@@ -22,6 +22,7 @@ extern const struct bench bench_kick_idle;
 extern const struct bench bench_ping;
 extern const struct bench bench_receive_calls;
 extern const struct bench bench_receive_ping;
+extern const struct bench bench_plug;
 extern const struct bench bench_serve_start;
 extern const struct bench bench_unplug;
 extern const struct bench bench_vsock_connect;

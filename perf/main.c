@@ -34,6 +34,7 @@ static const struct bench *const benches[] = {
 	&bench_vsock_connect,
 	&bench_inflate,
 	&bench_unplug,
+	&bench_plug,
 };
 
 static const struct bench *bench_find(const char *name)

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "core/reactor_private.h"
+#include "core/slice.h"
 #include "trace/probe.h"
 
 static _Thread_local struct reactor *current;
@@ -256,6 +257,7 @@ void reactor_run(struct reactor *r)
 	CHECK(!atomic_exchange_explicit(&r->running, true, memory_order_acq_rel));
 	current = r;
 	thread_pin(r);
+	slice_short();
 	r->now_ns = reactor_clock_ns();
 	ring_start(r);
 	inbox_start(r);
@@ -265,6 +267,7 @@ void reactor_run(struct reactor *r)
 	jobs_finish(r);
 	inbox_end(r);
 	ring_end(r);
+	slice_default();
 	thread_unpin(r);
 	current = NULL;
 	atomic_store_explicit(&r->running, false, memory_order_release);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "core/reactor_private.h"
+#include "core/slice.h"
 
 #define HELPER_STACK_BYTES (1u << 20)
 
@@ -54,6 +55,7 @@ static void *helper_main(void *arg)
 	struct jobs *jobs = arg;
 
 	pthread_setname_np(pthread_self(), "ringvisor-help");
+	slice_default();
 	pthread_mutex_lock(&jobs->lock);
 	for (;;) {
 		struct reactor_job *job;

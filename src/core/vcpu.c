@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "core/check.h"
+#include "core/slice.h"
 
 #define CR0_PE   (1ULL << 0)
 #define CR0_ET   (1ULL << 4)
@@ -253,6 +254,7 @@ static void *vcpu_thread(void *arg)
 	sigemptyset(&kick);
 	sigaddset(&kick, kick_signal());
 	pthread_sigmask(SIG_UNBLOCK, &kick, NULL);
+	slice_default();
 
 	while (!__atomic_load_n(&v->stop, __ATOMIC_ACQUIRE))
 		if (!vcpu_run_once(v))
