@@ -4,6 +4,7 @@
 #ifndef CORE_CONTROLLERS_H
 #define CORE_CONTROLLERS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "core/diag.h"
@@ -110,20 +111,46 @@ struct mem_size {
 	uint64_t block_size, region_size, usable_region_size, plugged_size, requested_size;
 };
 
+struct mem_figures {
+	uint64_t requests, refusals,
+		failures;                   /* of the guest; failures: the kernel had no memory */
+	uint64_t discards, discarded_bytes; /* ranges of blocks given to the host, ever */
+};
+
 struct mem_controller {
 	void (*size)(struct device *dev, struct mem_size *size);
+	void (*figures)(const struct device *dev, struct mem_figures *to);
 	/* Asks the guest to plug or unplug blocks until it has so much. -EINVAL with text: not a
 	 * multiple of the block size, or more than the region has. */
 	int (*request)(struct device *dev, uint64_t requested_size, struct diag *d);
 };
 
+#define BALLOON_STAT_NONE UINT64_MAX /* the guest has not said */
+
 /* Pages are of 4096 bytes. */
+struct balloon_figures {
+	uint32_t actual_pages;   /* what the guest's driver says that it has given */
+	uint32_t target_pages;   /* what it is asked to give: the next two together */
+	uint32_t baseline_pages; /* by clients */
+	uint32_t reclaim_pages;  /* by the reclaim policy */
+	uint32_t ram_pages;
+	uint64_t requests;   /* of clients, ever */
+	bool has_statistics; /* the driver gives them */
+	/* Of the last statistics, in bytes, or BALLOON_STAT_NONE; when they came, 0: never. */
+	uint64_t free_bytes, available_bytes, statistics_ns;
+	uint64_t reported_bytes;                              /* by free page reporting, ever */
+	uint64_t discards, discarded_bytes, discard_failures; /* runs given to the host, ever */
+};
+
 struct balloon_controller {
 	/* What the guest's driver says that it has given, and what it was asked to give. */
 	void (*size)(struct device *dev, uint32_t *current_pages, uint32_t *requested_pages);
-	/* Asks for so many; more than the guest's RAM has is clamped. */
+	/* Asks for so many; more than the guest's RAM has is clamped. Ends what `reclaim` asked. */
 	void (*request)(struct device *dev, uint32_t pages);
+	/* Asks for so many besides those of `request`; not a client's wish. */
+	void (*reclaim)(struct device *dev, uint32_t pages);
 	void (*stats)(struct device *dev, struct balloon_stats_call *call);
+	void (*figures)(const struct device *dev, struct balloon_figures *to);
 };
 
 #endif

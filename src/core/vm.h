@@ -39,6 +39,10 @@ void vm_host_close(struct vm_host *h);
  * VM of two vCPUs; takes some milliseconds, so not on a reactor. Any thread. */
 bool vm_host_init_sipi(struct vm_host *h);
 
+/* vm_host_address_bits: how many bits a guest-physical address may have here: what CPUID leaf
+ * 0x80000008 says, or 36 without it. Any thread. */
+unsigned int vm_host_address_bits(const struct vm_host *h);
+
 /* "KVM API 12, VMX/SVM" or "…, no VMX/SVM: guest kernel mode is interpreted". Static text. */
 const char *vm_host_describe(const struct vm_host *h);
 

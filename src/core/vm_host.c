@@ -66,6 +66,21 @@ static int host_cpuid(struct vm_host *h, const char *path, struct diag *d)
 	return 0;
 }
 
+#define CPUID_ADDRESSES    0x80000008u
+#define ADDRESS_BITS_PLAIN 36u /* of a CPU that does not say */
+
+unsigned int vm_host_address_bits(const struct vm_host *h)
+{
+	for (uint32_t i = 0; h->cpuid && i < h->cpuid->nent; i++) {
+		const struct kvm_cpuid_entry2 *e = &h->cpuid->entries[i];
+
+		/* Where paging narrows what guests can reach, the third byte says so. */
+		if (e->function == CPUID_ADDRESSES)
+			return e->eax >> 16 & 0xff ? e->eax >> 16 & 0xff : e->eax & 0xff;
+	}
+	return ADDRESS_BITS_PLAIN;
+}
+
 static bool cpu_has_virtualization(void)
 {
 	unsigned int a, b, c, d;

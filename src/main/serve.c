@@ -13,6 +13,7 @@
 #include "core/check.h"
 #include "main/main.h"
 #include "main/options.h"
+#include "rpc/reclaim.h"
 #include "rpc/sd_notify.h"
 #include "rpc/server.h"
 
@@ -30,6 +31,8 @@ static const char usage[] =
 	"  --allow-uid N     let this user's processes connect as well, besides root's and the\n"
 	"                    daemon's own; may be given several times\n"
 	"  --poll-us N       poll so long before sleeping while there is traffic (default 0)\n"
+	"  --reclaim WHEN    take memory that guests can spare by their balloons: off (the\n"
+	"                    default), or pressure: while tasks wait for memory here\n"
 	"  -h, --help        this text\n"
 	"\n"
 	"SIGTERM and SIGINT stop all guests, then the daemon; SIGHUP is ignored.\n"
@@ -38,13 +41,14 @@ static const char usage[] =
 	"command\n"
 	"line.\n";
 
-enum { OPT_SOCKET = 256, OPT_CORES, OPT_ALLOW_UID, OPT_POLL };
+enum { OPT_SOCKET = 256, OPT_CORES, OPT_ALLOW_UID, OPT_POLL, OPT_RECLAIM };
 
 static const struct option options[] = {
 	{"socket", required_argument, NULL, OPT_SOCKET},
 	{"cores", required_argument, NULL, OPT_CORES},
 	{"allow-uid", required_argument, NULL, OPT_ALLOW_UID},
 	{"poll-us", required_argument, NULL, OPT_POLL},
+	{"reclaim", required_argument, NULL, OPT_RECLAIM},
 	{"help", no_argument, NULL, 'h'},
 	{NULL, 0, NULL, 0},
 };
@@ -56,6 +60,7 @@ struct serve {
 	uid_t uids[SERVER_UIDS_MAX];
 	unsigned int uid_count;
 	unsigned int poll_us;
+	bool reclaims;
 	bool help;
 
 	struct reactor *reactors[CORES_MAX];
@@ -64,6 +69,7 @@ struct serve {
 	struct guest_env env;
 	struct listener listener;
 	struct server server;
+	struct reclaim reclaim;
 	struct reactor_msg begin;
 
 	struct io_file signals;
@@ -72,6 +78,14 @@ struct serve {
 };
 
 /* --- command line --- */
+
+static int apply_reclaim(struct serve *s, const char *value, struct diag *d)
+{
+	s->reclaims = !strcmp(value, "pressure");
+	if (s->reclaims || !strcmp(value, "off"))
+		return 0;
+	return diag_fail(d, -EINVAL, "--reclaim %s: off or pressure is expected", value);
+}
 
 static int apply(struct serve *s, int opt, const char *value, struct diag *d)
 {
@@ -93,6 +107,8 @@ static int apply(struct serve *s, int opt, const char *value, struct diag *d)
 		if (!err)
 			s->uids[s->uid_count++] = (uid_t)n;
 		return err;
+	case OPT_RECLAIM:
+		return apply_reclaim(s, value, d);
 	default:
 		CHECK(opt == OPT_POLL);
 		err = parse_number("--poll-us", value, POLL_US_MAX, &n, d);
@@ -208,6 +224,8 @@ static int serve_open(struct serve *s, struct diag *d)
 	err = serve_catch_signals(s, d);
 	if (!err)
 		err = listener_open(&s->listener, s->socket, d);
+	if (!err && s->reclaims)
+		err = reclaim_open(&s->reclaim, d);
 	if (err)
 		return err;
 	for (unsigned int i = 0; i < s->reactor_count; i++)
@@ -231,6 +249,7 @@ static int serve_guests(struct serve *s, struct diag *d)
 						.listener = &s->listener,
 						.uids = s->uids,
 						.uid_count = s->uid_count,
+						.reclaim = s->reclaims ? &s->reclaim : NULL,
 						.stopped = serve_stopped,
 						.ctx = s,
 					});

@@ -99,8 +99,7 @@ static const struct family vsock_families[] = {
 	VSOCK("from_guest_packets", NULL, true, packets_from_guest, "Packets from the guest."),
 };
 
-static void put_head(
-	FILE *f, const char *name, const char *type, const char *unit, const char *help)
+void metrics_head(FILE *f, const char *name, const char *type, const char *unit, const char *help)
 {
 	fprintf(f, "# TYPE %s %s\n", name, type);
 	if (unit)
@@ -124,7 +123,7 @@ static uint64_t family_value(const struct family *family, const void *from)
 
 static void put_family(FILE *f, const struct family *family)
 {
-	put_head(
+	metrics_head(
 		f, family->name, family->counter ? "counter" : "gauge", family->unit, family->help);
 }
 
@@ -137,16 +136,16 @@ static const char *suffix(const struct family *family)
 
 static void put_daemon(FILE *f, const struct server *s, unsigned int guests)
 {
-	put_head(f, "ringvisor_build", "info", NULL, "The daemon's version.");
+	metrics_head(f, "ringvisor_build", "info", NULL, "The daemon's version.");
 	fprintf(f, "ringvisor_build_info{version=\"%s\"} 1\n", RINGVISOR_VERSION);
-	put_head(f, "ringvisor_guests", "gauge", NULL, "Guests that the daemon knows.");
+	metrics_head(f, "ringvisor_guests", "gauge", NULL, "Guests that the daemon knows.");
 	fprintf(f, "ringvisor_guests %u\n", guests);
-	put_head(f, "ringvisor_connections", "gauge", NULL, "Clients' connections.");
+	metrics_head(f, "ringvisor_connections", "gauge", NULL, "Clients' connections.");
 	fprintf(f, "ringvisor_connections %u\n", s->connection_count);
-	put_head(f, "ringvisor_connections_accepted", "counter", NULL,
+	metrics_head(f, "ringvisor_connections_accepted", "counter", NULL,
 		"Connections made by clients.");
 	fprintf(f, "ringvisor_connections_accepted_total %" PRIu64 "\n", s->accepted);
-	put_head(f, "ringvisor_connections_refused", "counter", NULL,
+	metrics_head(f, "ringvisor_connections_refused", "counter", NULL,
 		"Connections refused at once.");
 	fprintf(f, "ringvisor_connections_refused_total %" PRIu64 "\n", s->refused);
 }
@@ -169,7 +168,7 @@ static void put_reactors(FILE *f, const struct server *s)
 
 /* --- guests: names are [a-z0-9-], which needs no escapes --- */
 
-static bool has_vmm(const struct guest_snapshot *g)
+bool metrics_has_vmm(const struct guest_snapshot *g)
 {
 	return g->status == GUEST_STATUS_STARTING || g->status == GUEST_STATUS_RUNNING ||
 	       g->status == GUEST_STATUS_STOPPING;
@@ -186,21 +185,21 @@ static void put_status(FILE *f, struct guest_snapshot *const *guests, unsigned i
 		[GUEST_STATUS_VMM_UNEXPECTED_TERMINATION] = "vmm_unexpected_termination",
 	};
 
-	put_head(f, "ringvisor_guest_status", "stateset", NULL, "What the guest is doing.");
+	metrics_head(f, "ringvisor_guest_status", "stateset", NULL, "What the guest is doing.");
 	for (unsigned int i = 0; i < count; i++)
 		for (unsigned int k = 1; k < ARRAY_SIZE(states); k++)
 			fprintf(f,
 				"ringvisor_guest_status{guest=\"%s\",ringvisor_guest_status=\"%s\"}"
 				" %d\n",
 				guests[i]->name, states[k], guests[i]->status == k);
-	put_head(f, "ringvisor_guest_uptime_seconds", "gauge", "seconds",
+	metrics_head(f, "ringvisor_guest_uptime_seconds", "gauge", "seconds",
 		"Time since the guest was started, until its end.");
 	for (unsigned int i = 0; i < count; i++)
 		fprintf(f, "ringvisor_guest_uptime_seconds{guest=\"%s\"} %.9f\n", guests[i]->name,
 			(double)guests[i]->uptime_ns / 1e9);
-	put_head(f, "ringvisor_guest_cpus", "gauge", NULL, "Virtual CPUs.");
+	metrics_head(f, "ringvisor_guest_cpus", "gauge", NULL, "Virtual CPUs.");
 	for (unsigned int i = 0; i < count; i++)
-		if (has_vmm(guests[i]))
+		if (metrics_has_vmm(guests[i]))
 			fprintf(f, "ringvisor_guest_cpus{guest=\"%s\",reactor=\"%u\"} %u\n",
 				guests[i]->name, guests[i]->home, guests[i]->cpus);
 }
@@ -222,7 +221,7 @@ static void put_reason(FILE *f, unsigned int reason)
 
 static void put_exits(FILE *f, struct guest_snapshot *const *guests, unsigned int count)
 {
-	put_head(f, "ringvisor_guest_exits", "counter", NULL,
+	metrics_head(f, "ringvisor_guest_exits", "counter", NULL,
 		"Exits of the guest's virtual CPUs to user space, by reason.");
 	for (unsigned int i = 0; i < count; i++) {
 		for (unsigned int k = 0; k < VCPU_EXIT_REASONS; k++) {
@@ -244,7 +243,7 @@ static void put_vsock(FILE *f, struct guest_snapshot *const *guests, unsigned in
 
 		put_family(f, family);
 		for (unsigned int k = 0; k < count; k++)
-			if (has_vmm(guests[k]) && guests[k]->has_vsock)
+			if (metrics_has_vmm(guests[k]) && guests[k]->has_vsock)
 				fprintf(f, "%s%s{guest=\"%s\"} %" PRIu64 "\n", family->name,
 					suffix(family), guests[k]->name,
 					family_value(family, &guests[k]->vsock));
@@ -260,7 +259,7 @@ static void put_guests(FILE *f, struct guest_snapshot *const *guests, unsigned i
 
 		put_family(f, family);
 		for (unsigned int k = 0; k < count; k++)
-			if (has_vmm(guests[k]))
+			if (metrics_has_vmm(guests[k]))
 				fprintf(f, "%s%s{guest=\"%s\"} %" PRIu64 "\n", family->name,
 					suffix(family), guests[k]->name,
 					family_value(family, guests[k]));
@@ -315,6 +314,9 @@ int metrics_file(const struct server *s, struct guest_snapshot *const *guests, u
 	put_reactors(f, s);
 	put_guests(f, guests, count);
 	put_vsock(f, guests, count);
+	metrics_memory(f, guests, count);
+	if (s->params.reclaim)
+		metrics_reclaim(f, s->params.reclaim);
 	fputs("# EOF\n", f);
 	if (fclose(f) != 0)
 		fd = diag_errno(d, -errno, "writing the metrics");

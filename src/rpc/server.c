@@ -9,6 +9,7 @@
 
 #include "core/check.h"
 #include "rpc/connection.h"
+#include "rpc/reclaim.h"
 
 static void server_check_end(struct server *s);
 
@@ -117,7 +118,8 @@ static void server_check_end(struct server *s)
 		list_for_each (l, &s->connections)
 			connection_close(list_entry(l, struct connection, link));
 	}
-	if (!s->quiet || s->connection_count || s->accept_op.in_flight || !slots_empty(&s->slots))
+	if (!s->quiet || s->connection_count || s->accept_op.in_flight || !slots_empty(&s->slots) ||
+		s->reclaiming)
 		return;
 	s->over = true;
 	reactor_defer(s->control, &s->stopped_task);
@@ -126,6 +128,14 @@ static void server_check_end(struct server *s)
 static void server_slots_changed(struct slots *slots)
 {
 	server_check_end(container_of(slots, struct server, slots));
+}
+
+static void server_reclaim_ended(struct reclaim *r)
+{
+	struct server *s = r->ctx;
+
+	s->reclaiming = false;
+	server_check_end(s);
 }
 
 void server_connection_over(struct server *s)
@@ -143,6 +153,8 @@ void server_stop(struct server *s)
 	io_cancel(s->control, &s->accept_op);
 	list_for_each (l, &s->connections)
 		connection_stop_reading(list_entry(l, struct connection, link));
+	if (s->reclaiming)
+		reclaim_end(s->params.reclaim);
 	slots_stop(&s->slots);
 	server_check_end(s);
 }
@@ -167,4 +179,8 @@ void server_start(struct server *s)
 {
 	io_file_open(s->control, &s->file, listener_take_fd(s->params.listener));
 	server_accept(&s->accept_timer);
+	if (!s->params.reclaim)
+		return;
+	s->reclaiming = true;
+	reclaim_start(s->params.reclaim, &s->slots, server_reclaim_ended, s);
 }

@@ -17,6 +17,7 @@
 #define SERVER_CONNECTIONS_MAX 64
 #define SERVER_UIDS_MAX        32
 
+struct reclaim;
 struct server;
 
 struct server_params {
@@ -26,6 +27,7 @@ struct server_params {
 	struct listener *listener; /* stays the caller's */
 	const uid_t *uids;         /* besides root's and the daemon's own */
 	unsigned int uid_count;
+	struct reclaim *reclaim; /* opened; stays the caller's. NULL: nothing is reclaimed */
 	/* The answer to server_stop: no guest, no connection, nothing in flight. */
 	void (*stopped)(struct server *s);
 	void *ctx;
@@ -45,6 +47,7 @@ struct server {
 	uint64_t accepted, refused; /* connections, ever */
 
 	bool stopping, quiet, over;
+	bool reclaiming; /* params.reclaim has not ended */
 	struct reactor_task stopped_task;
 };
 

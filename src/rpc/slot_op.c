@@ -141,6 +141,7 @@ static void op_arrived(struct reactor_msg *msg)
 		[SLOT_CONSOLE] = op_console,
 		[SLOT_DEVICE] = op_device,
 		[SLOT_SNAPSHOT] = op_snapshot,
+		[SLOT_RECLAIM] = slot_reclaim_work,
 		[SLOT_FREE] = op_free,
 	};
 	struct slot_op *op = container_of(msg, struct slot_op, msg);

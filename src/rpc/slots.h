@@ -32,6 +32,16 @@ struct slots {
 	void (*changed)(struct slots *s); /* while stopping: something came to its end */
 };
 
+/* What the reclaim policy knows of a guest (rpc/reclaim.c). */
+struct reclaim_slot {
+	bool looking; /* a slot_reclaim is out */
+	bool known;   /* the guest had a balloon when it was last looked at: */
+	struct balloon_figures figures;
+	uint64_t vmm_ns;       /* when its VMM was made: another one is another guest */
+	uint64_t operator_ns;  /* when more of its clients' requests were seen; 0: never */
+	uint32_t target_pages; /* the last answer of the policy */
+};
+
 struct slot {
 	char name[GUEST_NAME_MAX + 1];
 	struct slots *slots;
@@ -52,6 +62,8 @@ struct slot {
 
 	struct slot_op *moving; /* a Create that waits for the old VMM's end on another reactor */
 	struct list waiting;    /* struct slot_op, behind it */
+
+	struct reclaim_slot reclaim;
 };
 
 enum slot_op_kind {
@@ -63,6 +75,7 @@ enum slot_op_kind {
 	SLOT_CONSOLE,
 	SLOT_DEVICE,
 	SLOT_SNAPSHOT,
+	SLOT_RECLAIM,
 	SLOT_FREE,
 };
 
@@ -95,11 +108,15 @@ struct guest_snapshot {
 	uint64_t exit_reasons[VCPU_EXIT_REASONS];
 	uint64_t serial_in_bytes, serial_out_bytes, serial_dropped_bytes;
 	uint64_t serial_kept_bytes;
-	uint64_t console_blocked_ns; /* its output waits for a reader */
-	uint32_t mailbox_depth;      /* exits posted and not handled, all vCPUs */
-	uint32_t queue_depth;        /* chains in flight, all virtqueues */
-	bool has_vsock;
+	uint64_t console_blocked_ns;          /* its output waits for a reader */
+	uint32_t mailbox_depth;               /* exits posted and not handled, all vCPUs */
+	uint32_t queue_depth;                 /* chains in flight, all virtqueues */
+	bool has_vsock, has_balloon, has_mem; /* the next ones say something */
 	struct vsock_figures vsock;
+	struct balloon_figures balloon;
+	struct mem_size mem_size;
+	struct mem_figures mem;
+	uint64_t taken_ns;                         /* when, on the clock of balloon.statistics_ns */
 	const char *devices[SNAPSHOT_DEVICES_MAX]; /* class names, constants */
 	unsigned int device_count;
 	enum guest_error stop_error;
@@ -129,6 +146,11 @@ struct slot_op {
 	uint64_t requested_size;
 	struct balloon_stats_call stats;
 	uint32_t port;
+
+	/* SLOT_RECLAIM (rpc/slot_reclaim.c); `pages` above. */
+	uint64_t vmm_ns, requests;      /* vmm_ns: argument and result */
+	struct device *balloon_device;  /* home: while its statistics are on their way */
+	struct balloon_figures balloon; /* result */
 
 	/* rpc/slot_vsock.c. */
 	struct list listeners;          /* SLOT_CREATE: struct slot_listener, of the config */
@@ -184,6 +206,13 @@ bool slot_serial(struct guest_link *l, slot_done done, void *ctx);
 bool slot_console(struct guest_link *l, slot_done done, void *ctx);
 bool slot_snapshot(struct slot *slot, slot_done done, void *ctx);
 
+/* slot_reclaim: asks the guest's balloon for slot->reclaim.target_pages besides what its clients
+ * ask for, unless it is another VMM, or has had other requests of clients, than slot->reclaim
+ * knows; then asks for statistics. The op's `balloon` and `vmm_ns` say what is known after that;
+ * op->err is GUEST_DEVICE_NOT_PRESENT if there is no running VMM or no balloon. Takes as long as
+ * the statistics, up to 5 s. */
+bool slot_reclaim(struct slot *slot, slot_done done, void *ctx);
+
 /* Calls on a device of the VMM that the link is bound to; op->err is GUEST_DEVICE_NOT_PRESENT if it
  * has none, GUEST_INTERNAL_ERROR if the VMM is at its end. Each as those above.
  * slot_balloon_open, slot_mem_open: takes `child` over in any case; it is bound to the same VMM
@@ -216,6 +245,7 @@ void slot_op_free(struct slot_op *op);
  * back. */
 bool slot_op_vmm(struct slot_op *op);
 void slot_op_return(struct slot_op *op);
+void slot_reclaim_work(struct slot_op *op); /* home */
 /* slot_op_device: NULL, with the op's result set, if the VMM has no such device. */
 struct device *slot_op_device(struct slot_op *op, struct device *(*find)(struct machine *m),
 	const char *what, const char *option);

@@ -21,6 +21,21 @@ static void take_exits(struct guest_snapshot *to, const struct machine *m)
 	}
 }
 
+static void take_memory(struct guest_snapshot *to, struct device *dev)
+{
+	const struct device_class *class = dev->class;
+
+	if (class->balloon) {
+		to->has_balloon = true;
+		class->balloon->figures(dev, &to->balloon);
+	}
+	if (class->mem) {
+		to->has_mem = true;
+		class->mem->size(dev, &to->mem_size);
+		class->mem->figures(dev, &to->mem);
+	}
+}
+
 static void take_device(struct guest_snapshot *to, struct device *dev)
 {
 	if (to->device_count < SNAPSHOT_DEVICES_MAX)
@@ -32,6 +47,7 @@ static void take_device(struct guest_snapshot *to, struct device *dev)
 	to->has_vsock |= dev->class->vsock != NULL;
 	if (dev->class->vsock)
 		dev->class->vsock->figures(dev, &to->vsock);
+	take_memory(to, dev);
 }
 
 static void take_machine(struct guest_snapshot *to, const struct machine *m)
@@ -58,6 +74,7 @@ void snapshot_take(struct guest_snapshot *to, const struct guest *g)
 	to->status = guest_status(g);
 	to->home = reactor_index(g->home);
 	to->uptime_ns = guest_uptime_ns(g);
+	to->taken_ns = reactor_now_ns(g->home);
 	to->end = g->last_end;
 	to->cpus = g->last_cpus;
 	if (g->machine)

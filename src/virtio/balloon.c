@@ -58,11 +58,53 @@ void balloon_size(const struct balloon *b, uint32_t *current_pages, uint32_t *re
 	*requested_pages = config_get(b, CONFIG_NUM_PAGES);
 }
 
-void balloon_request(struct balloon *b, uint32_t pages)
+static void target_set(struct balloon *b)
 {
-	config_put(b, CONFIG_NUM_PAGES, pages < b->pages_max ? pages : b->pages_max);
+	uint32_t pages = b->baseline + b->reclaimed;
+
+	if (pages == config_get(b, CONFIG_NUM_PAGES))
+		return;
+	config_put(b, CONFIG_NUM_PAGES, pages);
 	probe_change(b);
 	virtio_config_changed(&b->dev);
+}
+
+void balloon_request(struct balloon *b, uint32_t pages)
+{
+	b->baseline = pages < b->pages_max ? pages : b->pages_max;
+	b->reclaimed = 0;
+	b->requests++;
+	target_set(b);
+}
+
+void balloon_reclaim(struct balloon *b, uint32_t pages)
+{
+	uint32_t room = b->pages_max - b->baseline;
+
+	b->reclaimed = pages < room ? pages : room;
+	target_set(b);
+}
+
+void balloon_figures(const struct balloon *b, struct balloon_figures *to)
+{
+	*to = (struct balloon_figures){
+		.actual_pages = config_get(b, CONFIG_ACTUAL),
+		.target_pages = config_get(b, CONFIG_NUM_PAGES),
+		.baseline_pages = b->baseline,
+		.reclaim_pages = b->reclaimed,
+		.ram_pages = b->pages_max,
+		.requests = b->requests,
+		.has_statistics = virtio_has(&b->dev, BALLOON_F_STATS_VQ),
+		.free_bytes = b->stats.free_bytes,
+		.available_bytes = b->stats.available_bytes,
+		.statistics_ns = b->stats.came_ns,
+		.reported_bytes = b->reported_bytes,
+	};
+	for (unsigned int i = 0; i < BALLOON_QUEUES; i++) {
+		to->discards += b->lanes[i].discard.runs;
+		to->discarded_bytes += b->lanes[i].discard.bytes;
+		to->discard_failures += b->lanes[i].discard.failures;
+	}
 }
 
 /* --- runs --- */
@@ -145,6 +187,8 @@ static enum look look_at_ranges(struct balloon_lane *l)
 			return LOOK_FULL;
 		l->at_bytes++;
 		b->reported++;
+		if (start < end)
+			b->reported_bytes += end - start;
 	}
 	return LOOK_DONE;
 }

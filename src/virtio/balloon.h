@@ -58,6 +58,7 @@ struct balloon_stats_lane {
 	bool held;         /* the guest's buffer is here */
 	bool asked;        /* it was given back for somebody: fresh values are on their way */
 	struct list calls; /* struct balloon_stats_call, oldest first */
+	uint64_t free_bytes, available_bytes, came_ns; /* the last answer; figures */
 	struct reactor_timer timer;
 };
 
@@ -65,10 +66,13 @@ struct balloon_stats_lane {
 struct balloon {
 	struct virtio_device dev;
 	uint8_t config[BALLOON_CONFIG_BYTES];
-	uint32_t pages_max; /* of the guest's RAM */
+	uint32_t pages_max;           /* of the guest's RAM */
+	uint32_t baseline, reclaimed; /* asked for by clients, and besides by the reclaim policy */
+	uint64_t requests;            /* of clients */
 	struct balloon_lane lanes[BALLOON_QUEUES];
 	struct balloon_stats_lane stats;
 	uint64_t inflated, deflated, reported; /* figures: pages named by the guest; ranges */
+	uint64_t reported_bytes;               /* in whole pages */
 	uint64_t out_of_range;                 /* PFNs */
 };
 
@@ -80,7 +84,9 @@ void balloon_finish(struct balloon *b);
 /* As struct balloon_controller. */
 void balloon_size(const struct balloon *b, uint32_t *current_pages, uint32_t *requested_pages);
 void balloon_request(struct balloon *b, uint32_t pages);
+void balloon_reclaim(struct balloon *b, uint32_t pages);
 void balloon_get_stats(struct balloon *b, struct balloon_stats_call *call);
+void balloon_figures(const struct balloon *b, struct balloon_figures *to);
 
 /* --- private to balloon*.c --- */
 void balloon_stats_init(struct balloon *b);

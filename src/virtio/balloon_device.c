@@ -71,6 +71,16 @@ static void controller_request(struct device *dev, uint32_t pages)
 	balloon_request(&device_of(dev)->balloon, pages);
 }
 
+static void controller_reclaim(struct device *dev, uint32_t pages)
+{
+	balloon_reclaim(&device_of(dev)->balloon, pages);
+}
+
+static void controller_figures(const struct device *dev, struct balloon_figures *to)
+{
+	balloon_figures(&device_of((struct device *)dev)->balloon, to);
+}
+
 static void controller_stats(struct device *dev, struct balloon_stats_call *call)
 {
 	balloon_get_stats(&device_of(dev)->balloon, call);
@@ -79,7 +89,9 @@ static void controller_stats(struct device *dev, struct balloon_stats_call *call
 static const struct balloon_controller controller = {
 	.size = controller_size,
 	.request = controller_request,
+	.reclaim = controller_reclaim,
 	.stats = controller_stats,
+	.figures = controller_figures,
 };
 
 const struct device_class balloon_device_class = {

@@ -88,6 +88,23 @@ static void chain_parse(const struct vq_chain *chain, struct balloon_stats_call 
 	}
 }
 
+/* §5.5.6.4 */
+enum { STAT_FREE = 4, STAT_AVAILABLE = 6 };
+
+/* The last of each tag, for the figures. */
+static void stats_keep(struct balloon *b, const struct balloon_stats_call *call)
+{
+	struct balloon_stats_lane *s = &b->stats;
+
+	s->free_bytes = s->available_bytes = BALLOON_STAT_NONE;
+	s->came_ns = reactor_now_ns(b->dev.env->reactor);
+	for (unsigned int i = 0; i < call->count; i++)
+		if (call->values[i].tag == STAT_FREE)
+			s->free_bytes = call->values[i].value;
+		else if (call->values[i].tag == STAT_AVAILABLE)
+			s->available_bytes = call->values[i].value;
+}
+
 enum virtio_serve balloon_stats_serve(struct balloon *b, struct virtio_queue *q)
 {
 	struct balloon_stats_lane *s = &b->stats;
@@ -101,6 +118,7 @@ enum virtio_serve balloon_stats_serve(struct balloon *b, struct virtio_queue *q)
 	s->held = true;
 	if (s->asked && call) {
 		chain_parse(&s->chain, call);
+		stats_keep(b, call);
 		call_answer(call, STATUS_OK);
 		deadline_set(b);
 	}
@@ -114,6 +132,8 @@ void balloon_stats_lost(struct balloon *b)
 	struct balloon_stats_call *call;
 
 	b->stats.held = b->stats.asked = false;
+	b->stats.free_bytes = b->stats.available_bytes = BALLOON_STAT_NONE;
+	b->stats.came_ns = 0;
 	while ((call = call_first(b)))
 		call_answer(call, STATUS_INTERNAL);
 	reactor_timer_stop(b->dev.env->reactor, &b->stats.timer);
@@ -140,5 +160,6 @@ void balloon_get_stats(struct balloon *b, struct balloon_stats_call *call)
 void balloon_stats_init(struct balloon *b)
 {
 	list_init(&b->stats.calls);
+	b->stats.free_bytes = b->stats.available_bytes = BALLOON_STAT_NONE;
 	reactor_timer_init(&b->stats.timer, deadline_passed);
 }

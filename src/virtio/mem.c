@@ -69,6 +69,17 @@ int mem_request(struct mem *m, uint64_t requested_size, struct diag *d)
 	return 0;
 }
 
+void mem_figures(const struct mem *m, struct mem_figures *to)
+{
+	*to = (struct mem_figures){
+		.requests = m->requests,
+		.refusals = m->refusals,
+		.failures = m->failures,
+		.discards = m->discards,
+		.discarded_bytes = m->discarded_bytes,
+	};
+}
+
 /* --- requests --- */
 
 static struct request request_read(const struct mem *m, const struct vq_chain *chain)
@@ -116,6 +127,7 @@ static void job_start(struct mem *m, bool plug, uint64_t first, uint64_t end, co
 	m->job.end = end;
 	m->job.mask = mask;
 	m->job.err = 0;
+	m->job.discarded = false;
 	m->busy = true;
 	reactor_offload(m->dev.env->reactor, &m->job.job);
 }
@@ -223,6 +235,10 @@ static void job_apply(struct mem *m)
 
 	if (j->err)
 		m->failures++;
+	if (j->discarded) {
+		m->discards++;
+		m->discarded_bytes += (j->end - j->first) * m->size.block_size;
+	}
 	if (j->plug != !!j->err)
 		bitmap_set(m, true);
 	plugged = gmem_plugged(m->mem, m->region->start, m->region->size_bytes);

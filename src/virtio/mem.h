@@ -37,6 +37,7 @@ struct mem_job {
 	uint64_t first, end;  /* blocks */
 	const uint64_t *mask; /* UNPLUG_ALL: only these, a bit a block; NULL: all */
 	int err;
+	bool discarded; /* the memory of all of these blocks is the host's again */
 	struct diag diag;
 };
 
@@ -55,6 +56,7 @@ struct mem {
 	uint64_t *plugged_before;              /* UNPLUG_ALL: a copy of the region's bitmap */
 	bool busy;                             /* a job is out */
 	uint64_t requests, refusals, failures; /* figures */
+	uint64_t discards, discarded_bytes;
 };
 
 /* mem_init: env as virtio_device_init; `mem` is env->mem and has a hot-plug region. -ENOMEM.
@@ -63,8 +65,13 @@ int mem_init(struct mem *m, struct virtio_env *env, struct gmem *mem,
 	void (*unplugged)(struct mem *m), struct diag *d);
 void mem_finish(struct mem *m);
 
-/* mem_request: as struct mem_controller. */
+/* mem_request, mem_figures: as struct mem_controller. */
 int mem_request(struct mem *m, uint64_t requested_size, struct diag *d);
+void mem_figures(const struct mem *m, struct mem_figures *to);
+
+/* mem_region_check: false with text in `d` if guest-physical addresses of `bits` bits do not reach
+ * the region's end: a guest could neither map it nor would KVM find it. Any thread. */
+bool mem_region_check(const struct gmem_region *r, unsigned int bits, struct diag *d);
 
 /* --- private to mem*.c --- */
 /* Takes or gives slots and memory; false: it could not, and nothing has changed. Helper thread. */

@@ -58,6 +58,30 @@ static enum guest_error slots_check(struct machine *m, const struct guest_config
 	return GUEST_INITIALIZATION_FAILURE;
 }
 
+bool mem_region_check(const struct gmem_region *r, unsigned int bits, struct diag *d)
+{
+	uint64_t end = r->start.v + r->size_bytes;
+	uint64_t limit = bits < 64 ? UINT64_C(1) << bits : UINT64_MAX;
+
+	if (end <= limit)
+		return true;
+	diag_fail(d, -ERANGE,
+		"virtio-mem: its region would end at 0x%" PRIx64 "; this host's physical addresses "
+		"have %u bits, up to 0x%" PRIx64 ": make virtio_mem_region_size or "
+		"virtio_mem_region_alignment smaller",
+		end, bits, limit);
+	return false;
+}
+
+static enum guest_error region_check(struct machine *m, struct diag *d)
+{
+	const struct gmem_region *r = &m->mem.regions[m->mem.count - 1];
+
+	return mem_region_check(r, vm_host_address_bits(m->vm.host), d)
+		       ? GUEST_OK
+		       : GUEST_INITIALIZATION_FAILURE;
+}
+
 static enum guest_error mem_create(struct device **dev, struct machine *m, struct guest_config *c,
 	unsigned int index, struct diag *d)
 {
@@ -67,6 +91,8 @@ static enum guest_error mem_create(struct device **dev, struct machine *m, struc
 	struct mem_device *md;
 
 	(void)index;
+	if (!err)
+		err = region_check(m, d);
 	if (err)
 		return err;
 	err = GUEST_DEVICE_INITIALIZATION_FAILURE;
@@ -92,6 +118,11 @@ static void controller_size(struct device *dev, struct mem_size *size)
 	*size = device_of(dev)->mem.size;
 }
 
+static void controller_figures(const struct device *dev, struct mem_figures *to)
+{
+	mem_figures(&device_of((struct device *)dev)->mem, to);
+}
+
 static int controller_request(struct device *dev, uint64_t requested_size, struct diag *d)
 {
 	return mem_request(&device_of(dev)->mem, requested_size, d);
@@ -99,6 +130,7 @@ static int controller_request(struct device *dev, uint64_t requested_size, struc
 
 static const struct mem_controller controller = {
 	.size = controller_size,
+	.figures = controller_figures,
 	.request = controller_request,
 };
 

@@ -59,6 +59,7 @@ static int memory_discard(struct mem *m)
 		    (off_t)(r->file_offset + j->first * r->block_bytes),
 		    (off_t)((j->end - j->first) * r->block_bytes)))
 		return diag_errno(&j->diag, -errno, "cannot give hot-plugged memory back");
+	j->discarded = true;
 	return 0;
 }
 
