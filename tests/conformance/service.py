@@ -74,7 +74,7 @@ class Socket(daemon.Case):
         for args, word in ((["--socket", "/" + "x" * 200], "107"),
                            (["--socket", "/no/such/folder/sock"], "/no/such/folder"),
                            (["--cores", "9999"], "9999"), (["--allow-uid", "bob"], "bob"),
-                           (["--poll-us", "-1"], "poll-us"), (["--sockets", "x"], "--socket?"),
+                           (["--poll-us", "-1"], "poll-us"), (["--reclaim", "often"], "pressure"), (["--sockets", "x"], "--socket?"),
                            (["more"], "more"), (["--socket"], "needs a value")):
             status, said = self.serve(*args)
             self.assertIn(status, (1, 2))
@@ -310,6 +310,45 @@ class Metrics(daemon.Case):
         status = after["ringvisor_guest_status"]
         self.assertEqual(status.value(guest="web-1", ringvisor_guest_status="running"), 1)
         self.assertEqual(status.value(guest="web-1", ringvisor_guest_status="stopped"), 0)
+
+    def test_memory_devices(self):
+        """Guests without such devices have no samples of theirs."""
+        self.client.launch("plain", wire.builtin())
+        _, _, guest = self.running("web-1", guest_memory=64 << 20, virtio_balloon=1, virtio_mem=1,
+                                   virtio_mem_region_size=64 << 20)
+        shell, mem, balloon = self.shell(guest), guest.mem(), guest.balloon()
+
+        def values(*names):
+            families = self.families()
+            for name, family in families.items():
+                if name.startswith(("ringvisor_guest_balloon", "ringvisor_guest_mem_")):
+                    guests = {dict(labels)["guest"] for _, labels in family.samples}
+                    self.assertLessEqual(guests, {"web-1"}, name)
+            return [families["ringvisor_guest_" + name].value(guest="web-1") for name in names]
+
+        self.assertEqual(values("balloon_actual_bytes", "balloon_target_bytes",
+                                "balloon_reclaim_bytes", "balloon_discards", "mem_plugged_bytes",
+                                "mem_requested_bytes", "mem_discards"), [0] * 7)
+        self.assertFalse(
+            self.families()["ringvisor_guest_balloon_statistics_age_seconds"].samples)
+        balloon.request(100)
+        mem.request(8 << 20)
+        shell.command("hotplug plug 0 3")
+        shell.command("hotplug unplug 0 1")
+        shell.command("balloon inflate 1000")
+        shell.command("balloon report 512")
+        self.assertEqual(values("balloon_actual_bytes", "balloon_target_bytes", "mem_plugged_bytes",
+                                "mem_requested_bytes", "mem_region_bytes", "mem_requests",
+                                "balloon_reported_bytes", "balloon_discarded_bytes"),
+                         [4096000, 409600, 4 << 20, 8 << 20, 64 << 20, 2, 512 * 4096,
+                          4096000 + 512 * 4096])
+        self.assertGreaterEqual(min(values("balloon_discards", "mem_discards")), 1)
+        self.assertGreaterEqual(values("mem_discarded_bytes")[0], 2 << 20)
+        self.assertEqual(values("balloon_discard_failures"), [0])
+        shell.send("balloon serve")
+        self.assertEqual(balloon.stats()[0], 0)
+        self.assertLess(values("balloon_statistics_age_seconds")[0], 60)
+        self.assertNotIn("ringvisor_reclaim_events", self.families(), "it is off")
 
     def test_the_file_is_sealed(self):
         (fd,) = self.client.call(0, wire.METRICS).fds

@@ -17,6 +17,7 @@ static struct fuzz_call {
 	struct balloon_stats_call call;
 	bool out;
 } calls[CALLS];
+static bool held; /* nothing is given back for the time being */
 
 static void stats_done(struct balloon_stats_call *call, enum status status)
 {
@@ -26,19 +27,27 @@ static void stats_done(struct balloon_stats_call *call, enum status status)
 	f->out = false;
 }
 
+static void hold(struct reactor *r, bool on)
+{
+	if (on != held)
+		fake_io_hold(r, rig.mem.memfd, on);
+	held = on;
+}
+
 static void special(struct device_script *s, uint8_t choice)
 {
 	struct fuzz_call *f = &calls[choice % CALLS];
 
 	switch (choice % 4) {
 	case 0:
-		balloon_request(&balloon, (uint32_t)device_script_next(s, 4));
+		(choice & 4 ? balloon_reclaim : balloon_request)(
+			&balloon, (uint32_t)device_script_next(s, 4));
 		break;
 	case 1:
 		fake_io_advance_ns(s->reactor, device_script_next(s, 1) << 26);
 		break;
 	case 2:
-		fake_io_hold(s->reactor, rig.mem.memfd, device_script_next(s, 1) & 1);
+		hold(s->reactor, device_script_next(s, 1) & 1);
 		break;
 	default:
 		if (f->out)
@@ -67,7 +76,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len_bytes)
 	CHECK(!balloon_init(&balloon, &rig.env, NULL));
 	device_rig_attach(&rig, &balloon.dev);
 	device_script_run(&s);
-	fake_io_hold(r, rig.mem.memfd, false);
+	hold(r, false);
 	for (unsigned int i = 0; i < CALLS; i++)
 		out += calls[i].out;
 	CHECK(!out);

@@ -267,6 +267,35 @@ Test(balloon, a_request_outlives_a_reset_and_actual_does_not)
 	cr_assert(current == 0 && requested == 100);
 }
 
+/* What clients ask for is the baseline; the reclaim policy comes on top of it. */
+Test(balloon, reclaim_is_besides_what_clients_ask_for)
+{
+	uint32_t current, requested;
+	struct balloon_figures f;
+
+	cr_assert(device_rig_start(&rig, FEATURES, 16));
+	balloon_request(&balloon, 100);
+	balloon_reclaim(&balloon, 50);
+	balloon_size(&balloon, &current, &requested);
+	cr_assert_eq(requested, 150);
+	cr_assert_eq(rig.config_irqs, 2);
+	balloon_reclaim(&balloon, 50);
+	cr_assert_eq(rig.config_irqs, 2, "no news");
+	balloon_reclaim(&balloon, UINT32_MAX);
+	balloon_figures(&balloon, &f);
+	cr_assert(f.target_pages == RAM_PFNS && f.baseline_pages == 100 &&
+		  f.reclaim_pages == RAM_PFNS - 100);
+	cr_assert_eq(f.requests, 1);
+	balloon_reclaim(&balloon, 0);
+	balloon_size(&balloon, &current, &requested);
+	cr_assert_eq(requested, 100, "back to the baseline");
+	balloon_reclaim(&balloon, 70);
+	balloon_request(&balloon, 20);
+	balloon_figures(&balloon, &f);
+	cr_assert(f.target_pages == 20 && f.reclaim_pages == 0 && f.requests == 2,
+		"a client's wish takes effect at once");
+}
+
 /* --- reset with work in flight --- */
 
 Test(balloon, reset_waits_for_runs_in_flight)
@@ -552,6 +581,27 @@ Test(balloon, stats_when_the_device_is_lost)
 	cr_assert_eq(asked[2].status, STATUS_INTERNAL);
 	ask(3);
 	cr_assert_eq(asked[3].status, STATUS_INTERNAL, "the queue is off");
+}
+
+Test(balloon, figures_keep_the_last_statistics)
+{
+	struct balloon_figures f;
+
+	cr_assert(device_rig_start(&rig, FEATURES, 16));
+	balloon_figures(&balloon, &f);
+	cr_assert(f.has_statistics && !f.statistics_ns && f.free_bytes == BALLOON_STAT_NONE);
+	give_stats(1, 0, 0);
+	ask(0);
+	cr_assert(guest_is_asked());
+	fake_io_advance_ns(reactor, 1000);
+	give_stats(5, 1000, 0);
+	balloon_figures(&balloon, &f);
+	cr_assert_eq(f.free_bytes, 1004);
+	cr_assert_eq(f.available_bytes, BALLOON_STAT_NONE, "not said");
+	cr_assert_gt(f.statistics_ns, 0);
+	virtio_device_reset(&balloon.dev);
+	balloon_figures(&balloon, &f);
+	cr_assert(!f.has_statistics && !f.statistics_ns);
 }
 
 Test(balloon, stats_more_than_we_take)

@@ -201,6 +201,34 @@ Test(mem, what_a_transfer_left_in_an_unplugged_block_is_not_seen)
 	cr_assert_eq(*device_rig_mem(&rig, base + 7 * BLOCK, 1), 0);
 }
 
+Test(mem, a_region_beyond_the_hosts_addresses_is_refused)
+{
+	const struct gmem_region at_1_tib = {
+		.start = GPA(1ULL << 40), .size_bytes = BLOCK, .kind = GMEM_HOTPLUG};
+	struct diag d;
+
+	cr_assert(mem_region_check(mem.region, 39, &d));
+	cr_assert_not(mem_region_check(mem.region, 32, &d));
+	cr_assert_not(mem_region_check(&at_1_tib, 40, &d));
+	cr_assert(strstr(d.text, "40 bits") && strstr(d.text, "0x10000200000"), "%s", d.text);
+	cr_assert(mem_region_check(&at_1_tib, 41, &d));
+	cr_assert(mem_region_check(&at_1_tib, 64, &d));
+}
+
+Test(mem, figures)
+{
+	struct mem_figures f;
+
+	start(BLOCKS);
+	cr_assert_eq(plug(0, 4), MEM_RESP_ACK);
+	cr_assert_eq(unplug(1, 2), MEM_RESP_ACK);
+	cr_assert_eq(unplug(1, 2), MEM_RESP_ERROR);
+	mem_figures(&mem, &f);
+	cr_assert(f.requests == 3 && f.refusals == 1 && f.failures == 0);
+	cr_assert_eq(f.discards, 2, "before blocks come as well as after they went");
+	cr_assert_eq(f.discarded_bytes, 6 * BLOCK);
+}
+
 Test(mem, double_plug_and_unplug)
 {
 	start(BLOCKS);
