@@ -12,6 +12,7 @@ import struct
 import sys
 import tempfile
 import threading
+import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
@@ -23,6 +24,7 @@ MANY_BYTES = 16 << 20
 BLOCK = 1 << 18
 MANY = 1000
 CONNECTIONS = 10000
+QUIET_SECONDS, QUIET_TICKS = 0.5, 2  # of 50, had a vCPU or a reactor gone on polling
 GROWTH_KIB = 2048  # of the daemon, after all of these connections
 
 
@@ -191,6 +193,21 @@ class VsockData(daemon.Case):
         for e in exchanges:
             e.sock.close()
         self.until(lambda: self.stat()["connections"] == 0)
+
+    def test_an_idle_guest_costs_no_time(self):
+        """It polls for some microseconds after the last packet, then it sleeps."""
+        sock = self.dial(ECHO)
+        sock.sendall(b"hello")
+        self.assertEqual(sock.recv(5, socket.MSG_WAITALL), b"hello")
+
+        def quiet():
+            before = self.daemon.cpu_ticks()
+            time.sleep(QUIET_SECONDS)  # what is measured
+            return self.daemon.cpu_ticks() - before <= QUIET_TICKS
+
+        self.until(quiet)
+        sock.sendall(b"again")
+        self.assertEqual(sock.recv(5, socket.MSG_WAITALL), b"again")
 
     def test_nobody_listens(self):
         with self.assertRaises(ConnectionRefusedError):

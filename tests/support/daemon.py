@@ -148,6 +148,12 @@ class Daemon:
         with open(f"/proc/{self.pid}/status", encoding="ascii") as lines:
             return int(re.search(rf"^{field}:\s+(\d+)", lines.read(), re.MULTILINE)[1])
 
+    def cpu_ticks(self):
+        """Processor time of all its threads, in hundredths of a second."""
+        with open(f"/proc/{self.pid}/stat", encoding="ascii") as line:
+            fields = line.read().rsplit(")", 1)[1].split()
+        return int(fields[11]) + int(fields[12])
+
     def fds(self):
         found = []
         for fd in os.listdir(f"/proc/{self.pid}/fd"):
