@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "core/check.h"
@@ -13,12 +14,26 @@
 
 /* --- requests of the guest: home to control --- */
 
+/* One that listens, or was never connected, would never tell of an end: the connection would
+ * outlive its client. */
+static bool has_peer(int fd)
+{
+	struct sockaddr_storage address;
+	socklen_t len = sizeof(address);
+
+	return !getpeername(fd, (struct sockaddr *)&address, &len);
+}
+
 static void accept_answered(struct reactor_msg *msg)
 {
 	struct slot_accept *a = container_of(msg, struct slot_accept, msg);
 	struct slot_listener *l = a->listener;
 
 	l->unanswered--;
+	if (a->fd >= 0 && !has_peer(a->fd)) {
+		close(a->fd);
+		a->fd = -1;
+	}
 	if (l->dev)
 		l->dev->class->vsock->accepted(l->dev, &a->request, a->fd);
 	else if (a->fd >= 0)

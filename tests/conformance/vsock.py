@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""HostVsockEndpoint and HostVsockAcceptor (conformance.md, "Vsock"), as far as no guest has to
-answer."""
+"""HostVsockEndpoint and HostVsockAcceptor (conformance.md, "Vsock"). Tests named after cases of the
+reference say so."""
 import os
+import socket
 import sys
 import time
 
@@ -11,7 +12,11 @@ import daemon  # noqa: E402
 import wire  # noqa: E402
 
 OK, INTERNAL, NO_RESOURCES, BAD_STATE = 0, 1, 3, 7
-ANSWER_SECONDS = 5
+ANSWER_SECONDS, ACCEPT_SECONDS = 5, 10
+ACCEPTS_MAX = 64
+ECHO, DISCARD, SOURCE = 7, 9, 19
+EPHEMERAL = range(49152, 65536)
+GUEST_CID = 3
 
 
 def listen_payload(port, acceptor):
@@ -297,6 +302,255 @@ class Connecting(Case):
         client.start(obj, wire.LISTEN, listen_payload(1, acceptor))
         self.guest_error("DEVICE_NOT_PRESENT", client.wait, get)
         self.assertEqual(client.epitaph(acceptor), BAD_STATE)
+
+
+class Talking(Case):
+    """With the driver of the embedded guest."""
+
+    def setUp(self):
+        super().setUp()
+        _, _, guest = self.running(virtio_vsock=1)
+        self.serial = self.shell(guest)
+        self.vsock = guest.vsock()
+
+    def stat(self):
+        text = self.serial.command("vsock stat").decode().split()
+        return {word.split("=")[0]: int(word.split("=")[1]) for word in text
+                if "=" in word and word.split("=")[1].isdigit()}
+
+    def connect(self, port):
+        host_port, sock = self.vsock.connect(port)
+        self.addCleanup(sock.close)
+        sock.settimeout(daemon.PATIENCE)
+        return host_port, sock
+
+    def everything(self, sock):
+        got = b""
+        while more := sock.recv(1 << 16):
+            got += more
+        return got
+
+    def request(self, line):
+        """Starts a command of the guest that connects: the Accept that comes of it."""
+        self.serial.send(line)
+        return self.vsock.next_accept()
+
+
+class ToTheGuest(Talking):
+    def test_connect(self):
+        """ClientInitiatedConnect, Write, Read, ShutdownWrite: the end of ours, then of the echo's."""
+        host_port, sock = self.connect(ECHO)
+        self.assertIn(host_port, EPHEMERAL)
+        sock.sendall(b"hello")
+        self.assertEqual(sock.recv(5, socket.MSG_WAITALL), b"hello")
+        sock.sendall(b"and bye")
+        sock.shutdown(socket.SHUT_WR)
+        self.assertEqual(self.everything(sock), b"and bye")
+
+    def test_one_after_the_other(self):
+        """ClientConnectMultipleTimesSequentially"""
+        ports = []
+        for _ in range(20):
+            host_port, sock = self.connect(ECHO)
+            sock.sendall(b"x")
+            self.assertEqual(sock.recv(1), b"x")
+            sock.close()
+            ports.append(host_port)
+        self.assertEqual(ports, [ports[0] + i for i in range(20)], "rotating")
+
+    def test_side_by_side(self):
+        """ClientConnectMultipleTimesParallel, WriteMultipleConnections"""
+        client = self.vsock.client
+        calls = [client.start(self.vsock.obj, wire.VSOCK_CONNECT,
+                              wire.Writer().u32(ECHO).u32(0).data) for _ in range(60)]
+        replies = [client.wait(call) for call in calls]
+        ports = [reply.reader().u32() for reply in replies]
+        self.assertEqual(len(set(ports)), 60)
+        sockets = [socket.socket(fileno=reply.fds[0]) for reply in replies]
+        for i, sock in enumerate(sockets):
+            sock.sendall(b"%d" % i)
+            sock.shutdown(socket.SHUT_WR)
+        for i, sock in enumerate(sockets):
+            self.assertEqual(self.everything(sock), b"%d" % i)
+            sock.close()
+
+    def test_answers_keep_the_order(self):
+        """A refusal that is quicker than the answer before it."""
+        client, ports = self.vsock.client, (ECHO, 4000, DISCARD, 4001, SOURCE)
+        calls = [client.start(self.vsock.obj, wire.VSOCK_CONNECT,
+                              wire.Writer().u32(port).u32(0).data) for port in ports]
+        replies = [client.recv() for _ in calls]
+        self.assertEqual([reply.txid for reply in replies], calls)
+        for port, reply in zip(ports, replies):
+            self.assertEqual(bool(reply.flags & wire.ERROR), port >= 4000)
+            for fd in reply.fds:
+                os.close(fd)
+
+    def test_nobody_listens_there(self):
+        """ClientConnectionRefused"""
+        error = self.status_error("CONNECTION_REFUSED", self.vsock.connect, 4000)
+        self.assertIn("4000", error.detail)
+
+    def test_ports_with_a_listener_are_passed_over(self):
+        first, _ = self.connect(ECHO)
+        for port in range(first + 1, first + 51):
+            self.vsock.listen(port)
+        self.assertEqual(self.connect(ECHO)[0], first + 51)
+
+    def test_the_driver_is_waited_for(self):
+        self.serial.command("vsock stop")
+        call = self.vsock.client.start(self.vsock.obj, wire.VSOCK_CONNECT,
+                                       wire.Writer().u32(ECHO).u32(0).data)
+        self.assertTrue(self.vsock.client.is_pending(call))
+        self.serial.command("vsock start")
+        (fd,) = self.vsock.client.wait(call).fds
+        with socket.socket(fileno=fd) as sock:
+            sock.sendall(b"x")
+            self.assertEqual(sock.recv(1), b"x")
+
+    def test_a_reset_of_the_driver_refuses_what_it_had_seen(self):
+        """And ends what is connected."""
+        _, sock = self.connect(ECHO)
+        self.serial.command("vsock stop")
+        self.assertEqual(sock.recv(1), b"")
+
+    def test_the_connection_needs_no_endpoint_and_no_client(self):
+        client = self.daemon.client()
+        vsock = client.connect("web").vsock()
+        _, sock = vsock.connect(ECHO)
+        with sock:
+            vsock.release()
+            client.close()
+            self.until(lambda: "ringvisor_connections 1\n" in self.client.metrics())
+            sock.settimeout(daemon.PATIENCE)
+            sock.sendall(b"still")
+            self.assertEqual(sock.recv(5, socket.MSG_WAITALL), b"still")
+
+    def test_figures(self):
+        _, sock = self.connect(ECHO)
+        sock.sendall(bytes(5000))
+        sock.recv(5000, socket.MSG_WAITALL)
+        self.vsock.listen(1)
+        self.serial.command("vsock connect 2 nobody")
+        metrics = self.client.metrics()
+        for name, value in (("connections", 1), ("listeners", 1), ("connected_total", 1),
+                            ("accepted_total", 0), ("refused_total", 1),
+                            ("quarantined_ports", 0), ("to_guest_bytes_total", 5000),
+                            ("from_guest_bytes_total", 5000), ("forced_closes_total", 0)):
+            self.assertIn(f'ringvisor_guest_vsock_{name}{{guest="web"}} {value}\n', metrics)
+        self.client.launch("bare", wire.builtin())
+        self.assertNotIn('vsock_connections{guest="bare"}', self.client.metrics())
+
+
+class FromTheGuest(Talking):
+    def test_accept(self):
+        """Listen; data both ways; the guest ends first, and still reads (half-close)."""
+        acceptor = self.vsock.listen(1024)
+        message, src_cid, src_port, port = self.request("vsock connect 1024 hello there")
+        self.assertEqual((message.obj, src_cid, port), (acceptor, GUEST_CID, 1024))
+        self.assertGreater(src_port, 0)
+        with self.vsock.accept(message) as sock:
+            sock.settimeout(daemon.PATIENCE)
+            self.assertEqual(self.everything(sock), b"hello there")
+            sock.sendall(b"an answer")
+        self.assertIn(b"text=an answer", self.serial.expect(daemon.PROMPT))
+
+    def test_nobody_listens(self):
+        """NoListener"""
+        self.assertIn(b"connection refused", self.serial.command("vsock connect 1024 hello"))
+
+    def test_the_client_refuses(self):
+        """GuestInitiatedConnectionRefused; then the key rests, but another one does not."""
+        self.vsock.listen(1024)
+        for _ in range(3):
+            message, *_ = self.request("vsock connect 1024 hello")
+            self.vsock.refuse(message)
+            self.assertIn(b"connection refused", self.serial.expect(daemon.PROMPT))
+        self.assertIn('quarantined_ports{guest="web"} 3\n', self.client.metrics())
+
+    def test_an_initial_listener(self):
+        """GuestConnectToInitialListener, by Create and by Launch."""
+        lifecycle = self.client.open_lifecycle("second")
+        config = wire.builtin(virtio_vsock=1, vsock_listeners=[(5000, 1000)], guest_cid=77)
+        lifecycle.create(config)
+        guest = lifecycle.bind()
+        lifecycle.run()
+        self.accepts(guest, 1000)
+        self.accepts(self.client.launch("third", wire.builtin(
+            virtio_vsock=1, vsock_listeners=[(5000, 1001)], guest_cid=77)), 1001)
+
+    def accepts(self, guest, acceptor):
+        serial = self.shell(guest)
+        serial.send("vsock connect 5000 hello")
+        message, src_cid, _, port = self.vsock.next_accept()
+        self.assertEqual((message.obj, src_cid, port), (acceptor, 77, 5000))
+        with self.vsock.accept(message) as sock:
+            self.assertEqual(self.everything(sock), b"hello")
+        self.assertIn(b"VERDICT vsock ok", serial.expect(daemon.PROMPT))
+
+    def test_one_port_many_connections(self):
+        """GuestInitiatedMultiplexOverOneHostPort; answered in another order than asked."""
+        self.vsock.listen(1024)
+        self.serial.send("vsock storm 1024 32 32")
+        accepts = [self.vsock.next_accept() for _ in range(32)]
+        self.assertEqual(len({src_port for _, _, src_port, _ in accepts}), 32)
+        for message, *_ in reversed(accepts):
+            self.vsock.accept(message).close()
+        self.assertIn(b"VERDICT vsock ok", self.serial.expect(daemon.PROMPT))
+
+    def test_many_are_asked_for_in_portions(self):
+        """No more than 64 are without an answer; the others come, in their order."""
+        self.vsock.listen(1024)
+        self.serial.send("vsock storm 1024 200 200")
+        accepts = [self.vsock.next_accept() for _ in range(ACCEPTS_MAX)]
+        self.until(lambda: 'vsock_connections{guest="web"} 200\n' in self.client.metrics())
+        self.assertEqual(self.client.accepts, [])
+        for _ in range(200 - ACCEPTS_MAX):
+            self.vsock.accept(accepts.pop(0)[0]).close()
+            accepts.append(self.vsock.next_accept())
+        for message, *_ in accepts:
+            self.vsock.accept(message).close()
+        self.assertIn(b"VERDICT vsock ok", self.serial.expect(daemon.PROMPT))
+
+    def test_close_of_the_acceptor_refuses_what_is_pending(self):
+        """And leaves what was accepted."""
+        acceptor = self.vsock.listen(1024)
+        message, *_ = self.request("vsock connect 1024 first")
+        with self.vsock.accept(message) as sock:
+            sock.settimeout(daemon.PATIENCE)
+            self.assertEqual(sock.recv(100), b"first")
+            self.vsock.client.release(acceptor)
+            sock.sendall(b"lives on")
+        self.assertIn(b"text=lives on", self.serial.expect(daemon.PROMPT))
+        acceptor = self.vsock.listen(1024)
+        message, *_ = self.request("vsock connect 1024 second")
+        self.vsock.client.release(acceptor)
+        self.assertIn(b"connection refused", self.serial.expect(daemon.PROMPT))
+        self.vsock.accept(message).close()  # too late, and no harm
+
+    def test_the_guest_gives_up(self):
+        """While the client thinks: its answer finds nobody, and its socket is closed."""
+        self.vsock.listen(1024)
+        message, *_ = self.request("vsock connect 1024 hello")
+        self.client.force_shutdown("web")
+        self.assertEqual(self.client.epitaph(message.obj), INTERNAL)
+        with self.vsock.accept(message) as sock:
+            sock.settimeout(daemon.PATIENCE)
+            self.assertEqual(sock.recv(1), b"")
+        self.client.info()
+
+    def test_no_answer_is_a_refusal_in_the_end(self):
+        self.vsock.listen(1024)
+        start = time.monotonic()
+        message, *_ = self.request("vsock connect 1024 hello")
+        self.assertIn(b"connection refused", self.serial.expect(daemon.PROMPT))
+        self.assertGreaterEqual(time.monotonic() - start, ACCEPT_SECONDS - 0.1)
+        with self.vsock.accept(message) as sock:  # still owed
+            sock.settimeout(daemon.PATIENCE)
+            self.assertEqual(sock.recv(1), b"")
+        message, *_ = self.request("vsock connect 1024 again")
+        self.vsock.accept(message).close()
+        self.assertIn(b"VERDICT vsock ok", self.serial.expect(daemon.PROMPT))
 
 
 class Replies(Case):
