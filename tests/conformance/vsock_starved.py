@@ -21,8 +21,8 @@ class Starved(daemon.Case):
         _, _, guest = self.running(virtio_vsock=1, guest_memory=64 << 20)
         serial, vsock = self.shell(guest), guest.vsock()
         sockets = [vsock.connect(DISCARD)[1] for _ in range(CONNECTIONS)]
-        serial.send("spin")
-        serial.expect(b"spin")
+        serial.send("spin 1000")
+        serial.expect(b"spin 1000")
         start = time.monotonic()
         for sock in sockets:
             self.addCleanup(sock.close)

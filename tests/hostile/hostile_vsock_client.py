@@ -36,6 +36,7 @@ class Hostile(daemon.Case):
         for name in "web", "witness":
             sample = f'vsock_connections{{guest="{name}"}} 0\n'
             self.until(lambda wanted=sample: wanted in self.client.metrics())
+        self.client.info()  # by now the daemon has closed the figures' file as well
 
     def tearDown(self):
         self.echo()
