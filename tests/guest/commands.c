@@ -49,6 +49,10 @@ const struct command commands[] = {
 			 "[OPTION]...",
 		.summary = "drive virtio-mem, in blocks; options as of rng",
 		.run = cmd_hotplug},
+	{.name = "wild",
+		.usage = "balloon|mem [REQUESTS [SEED]]",
+		.summary = "say whatever to the balloon or virtio-mem, and reset it meanwhile",
+		.run = cmd_wild},
 	{.name = "vsock",
 		.usage = "connect PORT TEXT|listen PORT [TEXT]|stat|ping PORT SIZE COUNT|"
 			 "send PORT BYTES SIZE [STREAMS]|storm PORT COUNT [PARALLEL [BYTES]]|"

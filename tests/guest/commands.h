@@ -23,6 +23,7 @@ bool cmd_balloon(const struct args *args);
 bool cmd_console(const struct args *args);
 bool cmd_hotplug(const struct args *args);
 bool cmd_vsock(const struct args *args);
+bool cmd_wild(const struct args *args);
 bool cmd_hostile(const struct args *args);
 
 #endif
