@@ -24,6 +24,8 @@ extern const struct bench bench_plug;
 extern const struct bench bench_receive_calls;
 extern const struct bench bench_receive_ping;
 extern const struct bench bench_serve_start;
+extern const struct bench bench_trace_console;
+extern const struct bench bench_trace_vsock;
 extern const struct bench bench_unplug;
 extern const struct bench bench_vsock_connect;
 extern const struct bench bench_vsock_in;

@@ -32,6 +32,8 @@ static const struct bench *const benches[] = {
 	&bench_vsock_in,
 	&bench_vsock_streams,
 	&bench_vsock_connect,
+	&bench_trace_vsock,
+	&bench_trace_console,
 	&bench_inflate,
 	&bench_unplug,
 	&bench_plug,
