@@ -25,6 +25,7 @@ extern const struct bench bench_receive_calls;
 extern const struct bench bench_receive_ping;
 extern const struct bench bench_serve_start;
 extern const struct bench bench_trace_console;
+extern const struct bench bench_trace_instructions;
 extern const struct bench bench_trace_vsock;
 extern const struct bench bench_unplug;
 extern const struct bench bench_vsock_connect;

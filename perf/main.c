@@ -34,6 +34,7 @@ static const struct bench *const benches[] = {
 	&bench_vsock_connect,
 	&bench_trace_vsock,
 	&bench_trace_console,
+	&bench_trace_instructions,
 	&bench_inflate,
 	&bench_unplug,
 	&bench_plug,

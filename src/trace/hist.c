@@ -61,7 +61,7 @@ static void thread_put(void *ctx, const struct thread *t)
 
 	if (t->kind == THREAD_REACTOR)
 		bpf_map_update_elem(bpf_map__fd(h->skel->maps.reactors), &tid, &index, BPF_ANY);
-	else if (!*h->skel->rodata->only_guest)
+	else if (t->kind == THREAD_VCPU && !*h->skel->rodata->only_guest)
 		bpf_map_update_elem(bpf_map__fd(h->skel->maps.vcpus), &tid, &whose, BPF_ANY);
 }
 

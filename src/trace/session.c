@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "core/check.h"
+#include "trace/threads.h"
 
 #define PROVIDER "ringvisor"
 
@@ -76,7 +77,10 @@ int session_load(struct bpf_object_skeleton *skeleton, struct diag *d)
 		strerrordesc_np(-err), last_words);
 }
 
-static int attach_probe(struct trace_session *s, struct bpf_program *prog, pid_t pid,
+/* A probe's event belongs to one thread, although it is seen on all of the process: whenever that
+ * one gets or leaves a CPU the kernel switches the event on or off. Most of what an attached probe
+ * costs is this, so `quiet` is a thread that sleeps. */
+static int attach_probe(struct trace_session *s, struct bpf_program *prog, pid_t pid, pid_t quiet,
 	const char *probe, struct diag *d)
 {
 	char path[64];
@@ -85,7 +89,7 @@ static int attach_probe(struct trace_session *s, struct bpf_program *prog, pid_t
 
 	snprintf(path, sizeof(path), "/proc/%d/exe", pid);
 	last_words[0] = '\0';
-	link = bpf_program__attach_usdt(prog, pid, path, PROVIDER, probe, NULL);
+	link = bpf_program__attach_usdt(prog, quiet, path, PROVIDER, probe, NULL);
 	if (link) {
 		CHECK(s->link_count < TRACE_LINKS_MAX);
 		s->links[s->link_count++] = link;
@@ -123,6 +127,7 @@ static void attach_tracepoint(
 int session_attach(struct trace_session *s, struct bpf_object *o, pid_t pid,
 	const struct trace_program *programs, size_t count, struct diag *d)
 {
+	pid_t quiet = threads_quiet(pid);
 	struct bpf_program *prog;
 
 	bpf_object__for_each_program(prog, o)
@@ -134,7 +139,7 @@ int session_attach(struct trace_session *s, struct bpf_object *o, pid_t pid,
 		if (!bpf_program__autoload(prog))
 			continue;
 		if (p->probe)
-			err = attach_probe(s, prog, pid, p->probe, d);
+			err = attach_probe(s, prog, pid, quiet, p->probe, d);
 		else
 			attach_tracepoint(s, prog, p);
 		if (err)

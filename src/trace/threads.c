@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The daemon's threads by their names in /proc: the first is reactor 0, "reactor-N" are the others,
- * "vcpu N" virtual CPUs. */
+ * "vcpu N" virtual CPUs, "ringvisor-help" helpers. */
 #include "trace/threads.h"
 
 #include <ctype.h>
@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define PATH_BYTES 96
 #define NAME_BYTES 32
@@ -30,6 +31,10 @@ static bool thread_read(pid_t pid, struct thread *t)
 	is = fgets(name, sizeof(name), f) != NULL;
 	fclose(f);
 	if (is && sscanf(name, "reactor-%u", &t->index) == 1)
+		return true;
+	t->kind = THREAD_HELPER;
+	t->index = 0;
+	if (is && !strcmp(name, "ringvisor-help\n"))
 		return true;
 	t->kind = THREAD_VCPU;
 	return is && sscanf(name, "vcpu %u", &t->index) == 1;
@@ -56,4 +61,21 @@ int threads_list(
 	}
 	closedir(tasks);
 	return 0;
+}
+
+static void helper_take(void *ctx, const struct thread *t)
+{
+	pid_t *quiet = ctx;
+
+	if (t->kind == THREAD_HELPER)
+		*quiet = t->tid;
+}
+
+pid_t threads_quiet(pid_t pid)
+{
+	pid_t quiet = pid;
+	struct diag d;
+
+	(void)threads_list(pid, helper_take, &quiet, &d);
+	return quiet;
 }

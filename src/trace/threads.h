@@ -7,7 +7,7 @@
 
 #include "core/diag.h"
 
-enum thread_kind { THREAD_REACTOR, THREAD_VCPU };
+enum thread_kind { THREAD_REACTOR, THREAD_VCPU, THREAD_HELPER };
 
 /* One thread; of a virtual CPU it is not known whose guest's it is. */
 struct thread {
@@ -16,9 +16,14 @@ struct thread {
 	unsigned int index;
 };
 
-/* threads_list: calls `found` with each reactor's and virtual CPU's thread that is there now. All
- * reactors are there when the daemon answers. Any thread; -ESRCH: the process is gone; -errno. */
+/* threads_list: calls `found` with each reactor's, virtual CPU's and helper's thread that is there
+ * now. All reactors are there when the daemon answers. Any thread; -ESRCH: the process is gone;
+ * -errno. */
 int threads_list(
 	pid_t pid, void (*found)(void *ctx, const struct thread *t), void *ctx, struct diag *d);
+
+/* threads_quiet: the thread that sleeps most: a helper of the daemon's, of which there is one since
+ * its first guest was launched; else the process itself. */
+pid_t threads_quiet(pid_t pid);
 
 #endif
