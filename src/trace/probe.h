@@ -77,6 +77,7 @@ static inline void probe_ignore(int first, ...)
 	(void)first;
 }
 
+#define PROBE_ON(name) 0
 #define PROBE(name, ...)                                                                           \
 	do {                                                                                       \
 		if (0)                                                                             \

@@ -201,6 +201,22 @@ static void order_drop_last(struct virtqueue *vq, uint16_t id)
 	CHECK(vq->order[(vq->order_first + vq->order_count) % vq->max_size] == id);
 }
 
+/* The probes in functions of their own, so that their arguments take no registers of the others.
+ */
+__attribute__((cold, noinline)) static void probe_pop(
+	const struct virtqueue *vq, const struct vq_chain *chain)
+{
+	PROBE(vq_pop, probe_string(vq->guest), probe_string(vq->owner), vq->index, vq, chain->id,
+		chain->out_bytes, chain->in_bytes, vq->in_flight);
+}
+
+__attribute__((cold, noinline)) static void probe_push(
+	const struct virtqueue *vq, const struct vq_chain *chain, uint32_t written_bytes)
+{
+	PROBE(vq_push, probe_string(vq->guest), probe_string(vq->owner), vq->index, vq, chain->id,
+		written_bytes, vq->in_flight);
+}
+
 bool vq_pop(struct virtqueue *vq, struct vq_chain *chain)
 {
 	enum vq_fault fault;
@@ -218,8 +234,8 @@ bool vq_pop(struct virtqueue *vq, struct vq_chain *chain)
 	vq->in_flight_descs += chain->descs;
 	if (vq->setup.in_order)
 		order_append(vq, chain->id);
-	PROBE(vq_pop, probe_string(vq->guest), probe_string(vq->owner), vq->index, vq, chain->id,
-		chain->out_bytes, chain->in_bytes, vq->in_flight);
+	if (PROBE_ON(vq_pop))
+		probe_pop(vq, chain);
 	return true;
 }
 
@@ -286,8 +302,8 @@ void vq_push(struct virtqueue *vq, const struct vq_chain *chain, uint32_t writte
 	CHECK(slot->descs && !slot->done && written_bytes <= chain->in_bytes);
 	vq->in_flight--;
 	vq->in_flight_descs -= chain->descs;
-	PROBE(vq_push, probe_string(vq->guest), probe_string(vq->owner), vq->index, vq, chain->id,
-		written_bytes, vq->in_flight);
+	if (PROBE_ON(vq_push))
+		probe_push(vq, chain, written_bytes);
 	if (vq->setup.in_order) {
 		slot->done = true;
 		slot->full = written_bytes == chain->in_bytes;
