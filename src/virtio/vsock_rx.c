@@ -322,9 +322,12 @@ static void recv_result(struct vsock_conn *c, struct vsock_recv *rv, int res)
 	if (res > 0)
 		used = recv_deliver(c, rv, (uint32_t)res);
 	recv_spare(c->v, rv, used);
-	/* What is not used costs little; what comes in two reads costs the guest two turns. */
-	c->window = full ? 2 * c->window : used + 1;
+	/* No more than was used last: a message that needs one buffer and a little more comes in
+	 * two reads, and the guest answers the first while the second is made
+	 * (docs/PERFORMANCE.md). */
+	c->window = full ? 2 * c->window : used;
 	c->window = c->window < VSOCK_RECV_CHAINS ? c->window : VSOCK_RECV_CHAINS;
+	c->window = c->window ? c->window : 1;
 	/* Another edge will come, unless the end is near. */
 	if (res == -EAGAIN || (res > 0 && !full && !c->poll_seen && is_empty(c)))
 		c->readable = false;

@@ -7,6 +7,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
 import daemon  # noqa: E402
+import wire  # noqa: E402
 
 A, B, ALONE = 3, 4, 5
 STREAM_BYTES = 16 << 20
@@ -73,6 +74,16 @@ class VsockGuests(daemon.Case):
             said = self.command(here, f"vsock connect {there} hello", "failed")
             self.assertIn("connection refused", said)
         self.well(A, B, ALONE)
+
+    def test_an_address_is_taken_once(self):
+        config = {"virtio_vsock": 1, "guest_cid": B, "guest_memory": 64 << 20}
+        more = self.client.open_lifecycle("more")
+        allows = wire.builtin(vsock_guest_to_guest=1, **config)
+        error = self.guest_error("DUPLICATE_PUBLIC_SERVICES", more.create, allows)
+        self.assertIn("guest_cid 4", error.detail)
+        more.create(wire.builtin(**config))  # nobody reaches this one
+        self.lifecycles[B].stop()
+        more.create(allows)
 
     def test_the_other_guest_goes_away(self):
         self.serials[A].send(f"vsock send {B}:9 {1 << 40} 65536 4")

@@ -278,10 +278,19 @@ Test(vsock_neighbour, connections_to_others_have_a_limit)
 {
 	struct vrig_conn c = {PORT, 1, VRIG_BUF_ALLOC, 0, -1, 0, B};
 
-	for (uint32_t i = 0; i < VSOCK_NEIGHBOUR_CONNS_MAX; i++)
+	const uint32_t others = VSOCK_NEIGHBOUR_CONNS_MAX - 3;
+
+	/* As if most of them were there. */
+	a.vsock.neighbour_conns += others;
+	for (uint32_t i = 0; i < 3; i++)
 		connected(1000 + i, VSOCK_TYPE_STREAM);
 	refused(&c);
 	cr_assert_eq(a.vsock.neighbour_conns, VSOCK_NEIGHBOUR_CONNS_MAX);
+	a.vsock.neighbour_conns -= others;
+	/* The one that is asked has the same limit. */
+	b.vsock.neighbour_conns += others;
+	refused(&c);
+	b.vsock.neighbour_conns -= others;
 }
 
 Test(vsock_neighbour, one_that_leaves_cancels_what_it_waits_for)
