@@ -106,8 +106,8 @@ void guest_bind(struct guest *g, struct guest_call *call, struct guest_watch *w)
  * guest_watch_init. */
 void guest_watch_init(struct guest_watch *w, void (*gone)(struct guest_watch *, enum status));
 void guest_unbind(struct guest_watch *w);
-/* guest_watch: there is a VMM, and `w` is told of its end. guest_watch_also: as `bound` is, which is
- * bound. */
+/* guest_watch: there is a VMM, and `w` is told of its end. guest_watch_also: as `bound` is, which
+ * is bound. */
 void guest_watch(struct guest *g, struct guest_watch *w);
 void guest_watch_also(const struct guest_watch *bound, struct guest_watch *w);
 
