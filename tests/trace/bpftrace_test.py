@@ -5,6 +5,7 @@ import glob
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -38,6 +39,20 @@ class BpftraceTest(unittest.TestCase):
         subprocess.run([RINGCTL, "--socket", self.socket, *arguments], input=given, check=True,
                        capture_output=True, timeout=60)
 
+    def echo(self, path):
+        """A message to the guest's echo and back, as soon as the guest listens."""
+        deadline = time.monotonic() + 30
+        said = b""
+        while said != b"hello":
+            self.assertLess(time.monotonic(), deadline, said)
+            with socket.socket(socket.AF_UNIX) as client:
+                client.settimeout(30)
+                client.connect(path)
+                client.sendall(b"CONNECT 7\n")
+                if client.recv(64).startswith(b"OK "):
+                    client.sendall(b"hello")
+                    said = client.recv(5, socket.MSG_WAITALL)
+
     def run_script(self, path):
         with open(path, encoding="utf-8") as script:
             text = script.read()
@@ -45,14 +60,19 @@ class BpftraceTest(unittest.TestCase):
         tracer = subprocess.Popen(["bpftrace", "-p", str(self.daemon.pid), "-e",
                                    text + '\nBEGIN { printf("attached\\n"); }'],
                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                                  env={**os.environ, "BPFTRACE_STRLEN": "64"})
+                                  env={**os.environ, "BPFTRACE_STRLEN": "64"},
+                                  # A shell may have us ignore it, which is inherited.
+                                  preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
         said = ""
         for line in tracer.stdout:
             said += line
             if line == "attached\n":
                 break
         if tracer.poll() is None:
-            self.ctl("launch", "busy", "-d", "--memory", "32M", "--virtio-rng", "on")
+            path = os.path.join(self.folder.name, "vsock")
+            self.ctl("launch", "busy", "-d", "--memory", "32M", "--virtio-rng", "on",
+                     "--virtio-vsock", "on", "--vsock-uds-path", path)
+            self.echo(path)
             self.ctl("attach", "busy", "--serial", given=b"rng 10000 irq\nhalt\n")
             tracer.send_signal(signal.SIGINT)
         out, err = tracer.communicate(timeout=60)

@@ -103,6 +103,25 @@ class PicturesTest(TraceCase):
         self.assertIn("hist only",
                       self.refused(USAGE, RINGTRACE, "-p", pid, "top", "--plot", "a.svg"))
 
+    def test_completion(self):
+        script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "completions",
+                              "ringtrace.bash")
+
+        def complete(*words):
+            listed = " ".join(f"'{word}'" for word in words)
+            shell = (f". {script}; COMP_WORDS=(ringtrace {listed}); COMP_CWORD={len(words)}; "
+                     '_ringtrace; printf "%s\\n" "${COMPREPLY[@]}"')
+            return set(subprocess.run(["bash", "-c", shell], capture_output=True, text=True,
+                                      timeout=60, check=True).stdout.split())
+
+        usage = subprocess.run([RINGTRACE, "--help"], capture_output=True, text=True, timeout=60,
+                               check=True).stdout
+        self.assertEqual(complete("--"), set(re.findall(r"--\w+", usage)))
+        self.assertEqual(complete(""), set(re.findall(r"(?m)^  ([a-z]+) ", usage)))
+        kinds = self.refused(USAGE, RINGTRACE, "-p", str(self.daemon.pid), "hist", "all")
+        kinds = kinds.split("is none of ")[1].replace(",", "").split()
+        self.assertEqual(complete("hist", ""), set(kinds))
+
     def hidden(self, *folders):
         """A command line that runs the rest of it where these folders are empty."""
         mounts = " && ".join(f"mount -t tmpfs none {folder}" for folder in folders)
