@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """ringctl socat and vsock-perf with a real daemon and its embedded guest."""
+import itertools
 import json
 import os
 import random
@@ -95,24 +96,28 @@ class Connect(Case):
         self.assertEqual(process.wait(60), OK, "the input had no more to say")
 
     def test_a_guest_that_hangs_up_before_all_is_said(self):
-        """Source takes its input, slower than this; its end comes in the midst of it."""
+        """There is always more to say than has been said."""
         self.serial.send("vsock listen 5000 text")
         self.serial.expect(b"vsock listening")
         process = self.start("socat", "connect", "web", 5000)
         process.stdout.read(4)
-        self.assertEqual(self.daemon.process.poll(), None)
-        writer = threading.Thread(target=self.write_much, args=[process.stdin])
+        much = threading.Event()
+        writer = threading.Thread(target=self.write_on, args=[process.stdin, much])
         writer.start()
+        self.assertTrue(much.wait(60))
         self.client.force_shutdown("web")
         self.assertEqual(process.wait(60), FAILURE)
         self.assertIn(b"not taken all of the input", process.stderr.read())
         writer.join()
 
     @staticmethod
-    def write_much(pipe):
+    def write_on(pipe, much):
+        """Until nobody reads it; `much` after a while."""
         try:
-            for _ in range(10000):
+            for written in itertools.count():
                 pipe.write(bytes(65536))
+                if written == 20:
+                    much.set()
         except BrokenPipeError:
             pass
 

@@ -259,12 +259,12 @@ static enum ctl_exit perf_connected(struct perf_run *r)
 	heads(r);
 	status = measure_all(r);
 	if (!status && ctl->json)
-		return output_json(json_pack(
-			"{so so}", "latency", r->json_latency, "throughput", r->json_throughput));
+		status = output_json(json_pack(
+			"{sO sO}", "latency", r->json_latency, "throughput", r->json_throughput));
+	else if (!status)
+		status = print_all(r);
 	json_decref(r->json_latency);
 	json_decref(r->json_throughput);
-	if (!status)
-		return print_all(r);
 	table_clear(&r->latency);
 	table_clear(&r->throughput);
 	return status;

@@ -148,6 +148,18 @@ static void relay_tell_end(struct relay *r)
 	r->told = true;
 }
 
+/* The guest has hung up: was there more to say? What is read for that is of no use any more. */
+static bool relay_input_waits(const struct relay *r)
+{
+	struct pollfd p = {.fd = STDIN_FILENO, .events = POLLIN};
+	char byte;
+
+	if (!empty(&r->to_guest))
+		return true;
+	return r->input_open && !r->escapes && poll(&p, 1, 0) > 0 &&
+	       read(STDIN_FILENO, &byte, 1) == 1;
+}
+
 /* Whether all is said that will be. */
 static int relay_over(const struct relay *r, bool hung_up)
 {
@@ -155,7 +167,7 @@ static int relay_over(const struct relay *r, bool hung_up)
 		return GO_ON;
 	if (r->kind == RELAY_CONSOLE)
 		return RELAY_STREAM_ENDED;
-	if (r->lost || (hung_up && !empty(&r->to_guest)))
+	if (r->lost || (hung_up && relay_input_waits(r)))
 		return RELAY_INPUT_LOST;
 	return r->told || hung_up ? RELAY_STREAM_ENDED : GO_ON;
 }
