@@ -25,6 +25,16 @@ EXIT_SECONDS = 120
 # What a kernel says when no verdict will follow.
 DEAD_GUEST = rb"Kernel panic - not syncing[^\r\n]*|Attempted to kill init[^\r\n]*"
 
+# What a kernel's log must not say.
+TROUBLE = re.compile(r"ACPI.*(Warning|Error|Exception)|ACPI BIOS|Firmware Bug|FW BUG"
+                     r"|\bBUG:|\bWARNING:|\bOops\b|Call Trace|invalid opcode|general protection"
+                     r"|unhandled|soft lockup|detected stall|irq \d+: nobody cared"
+                     r"|Spurious|not using MMCONFIG|failed to start|do_IRQ.*No irq handler"
+                     r"|virtio.*(fail|error|time.?out|could not)|Out of memory|oom-kill")
+
+# On AMD processors KVM answers the register that this asks for with 0, set or not.
+KNOWN = "[Firmware Bug]: TSC doesn't count with P0 frequency!"
+
 
 class Failure(Exception):
     """A test found something wrong; the text says what."""
@@ -32,6 +42,13 @@ class Failure(Exception):
 
 class Skip(Exception):
     """The machine lacks what the test needs; the text says what."""
+
+
+def check_log(log):
+    """Fails if the kernel's log tells of trouble."""
+    trouble = [line for line in log.split("\n") if TROUBLE.search(line) and KNOWN not in line]
+    if trouble:
+        raise Failure("the kernel complains:\n  " + "\n  ".join(trouble))
 
 
 def has_hardware_virtualization():
