@@ -69,6 +69,13 @@ class Examples(unittest.TestCase):
         self.assertEqual(result.returncode, 1)
         self.assertIn("ENOENT", result.stderr)
 
+    def test_vsock_talks_both_ways(self):
+        for _ in range(3):
+            result = self.example("vsock", "--socket", self.socket, "web")
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.assertEqual(result.stdout, "echo: hello, guest\nguest: hello, host\n")
+            self.assertEqual(result.stderr, "")
+
     def test_watch_sees_how_the_run_ends(self):
         for _ in range(3):
             result = self.example("watch", "--socket", self.socket, "web")
