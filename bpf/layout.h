@@ -13,7 +13,7 @@ enum trace_hist_kind {
 	TRACE_EXITS,         /* vcpu_exit → vcpu_entry; index = reason */
 	TRACE_KVM_EXITS,     /* kvm:kvm_exit → kvm:kvm_entry; index = the processor's reason */
 	TRACE_KICK,          /* kick → first vq_push; what = device, index = queue */
-	TRACE_IRQ,           /* first vq_push → irq; what = device, index = queue */
+	TRACE_IRQ,           /* last vq_push → irq; what = device, index = queue */
 	TRACE_RPC,           /* rpc_begin → rpc_end; what = method */
 	TRACE_TURN,          /* turn_begin → turn_end; index = reactor */
 	TRACE_OFF_CPU,       /* of a turn, not running; index = reactor */

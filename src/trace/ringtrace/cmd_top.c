@@ -9,8 +9,9 @@
 
 #define GUESTS_MAX 256
 #define KINDS                                                                                      \
-	(TRACE_KIND(TRACE_EXITS) | TRACE_KIND(TRACE_KICK) | TRACE_KIND(TRACE_IRQ) |                \
-		TRACE_KIND(TRACE_RPC) | TRACE_KIND(TRACE_TURN))
+	(TRACE_KINDS_EXITS | TRACE_KIND(TRACE_KICK) | TRACE_KIND(TRACE_IRQ) |                      \
+		TRACE_KIND(TRACE_RPC) | TRACE_KIND(TRACE_TURN) | TRACE_KIND(TRACE_RING_OP) |       \
+		TRACE_KIND(TRACE_RUN_WAIT))
 
 /* What happened in the interval. */
 struct delta {
@@ -38,8 +39,8 @@ static struct delta delta_sum(const struct trace_rows *now, const struct trace_r
 		const struct trace_row *row = &now->row[i];
 		struct delta d;
 
-		if (row->key.kind != kind ||
-			(guest ? strcmp(row->key.guest, guest) != 0 : row->key.index != index))
+		if (row->key.kind != kind || (guest ? strcmp(row->key.guest, guest) != 0
+						    : *row->key.guest || row->key.index != index))
 			continue;
 		d = delta_of(row, before);
 		sum.count += d.count;
@@ -61,7 +62,8 @@ static void print_cell(const struct delta *d, double seconds)
 static void print_guest(const struct trace_rows *now, const struct trace_rows *before,
 	const char *guest, double seconds)
 {
-	static const unsigned int kinds[] = {TRACE_EXITS, TRACE_KICK, TRACE_IRQ};
+	static const unsigned int kinds[] = {
+		TRACE_EXITS, TRACE_KVM_EXITS, TRACE_KICK, TRACE_IRQ, TRACE_RUN_WAIT};
 
 	printf("%-20s", guest);
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
@@ -78,8 +80,8 @@ static void print_guests(
 	const char *seen[GUESTS_MAX];
 	unsigned int count = 0;
 
-	printf("%-20s %10s %8s %10s %8s %10s %8s\n", "GUEST", "EXITS/s", "MEAN", "KICKS/s", "MEAN",
-		"IRQS/s", "MEAN");
+	printf("%-20s %10s %8s %10s %8s %10s %8s %10s %8s %10s %8s\n", "GUEST", "EXITS/s", "MEAN",
+		"IN-KVM/s", "MEAN", "KICKS/s", "MEAN", "IRQS/s", "MEAN", "CPU-WAITS/s", "MEAN");
 	for (size_t i = 0; i < now->count && count < GUESTS_MAX; i++) {
 		const char *guest = now->row[i].key.guest;
 		bool known = !*guest;
@@ -96,16 +98,21 @@ static void print_guests(
 static void print_reactors(
 	const struct trace_rows *now, const struct trace_rows *before, double seconds)
 {
-	printf("%-20s %10s %8s %10s\n", "REACTOR", "TURNS/s", "MEAN", "BUSY %");
+	printf("%-20s %10s %8s %10s %8s %10s %8s %10s\n", "REACTOR", "TURNS/s", "MEAN", "RING/s",
+		"MEAN", "CPU-WAITS/s", "MEAN", "BUSY %");
 	for (size_t i = 0; i < now->count; i++) {
 		const struct trace_row *row = &now->row[i];
-		struct delta d;
+		struct delta d, ring, wait;
 
 		if (row->key.kind != TRACE_TURN)
 			continue;
 		d = delta_of(row, before);
+		ring = delta_sum(now, before, TRACE_RING_OP, NULL, row->key.index);
+		wait = delta_sum(now, before, TRACE_RUN_WAIT, NULL, row->key.index);
 		printf("%-20u", row->key.index);
 		print_cell(&d, seconds);
+		print_cell(&ring, seconds);
+		print_cell(&wait, seconds);
 		printf(" %10.1f\n", 100 * (double)d.sum / 1e9 / seconds);
 	}
 }
@@ -174,10 +181,12 @@ enum ringtrace_exit top_main(struct ringtrace *t)
 		watch_begin(&w, t);
 		err = show(t, &h, &w, &d);
 	}
-	if (err)
+	if (err) {
 		complain("%s", d.text);
-	else
+	} else {
+		hists_note_silent(&h, KINDS);
 		say_notes(&h.session, hists_lost(&h), "values were");
+	}
 	hists_close(&h);
 	return err ? RINGTRACE_FAILURE : RINGTRACE_OK;
 }
