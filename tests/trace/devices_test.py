@@ -1,53 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """ringtrace hist of devices and of the kernel's tracepoints: counts equal the daemon's and ours."""
-import os
 import re
-import socket
 import subprocess
 import threading
-import time
 
-from tracing import RINGCTL, TraceCase, main
-
-ECHO = 7
-MESSAGE = b"x" * 64
+from tracing import MESSAGE, RINGCTL, TraceCase, main
 
 
 class DevicesTest(TraceCase):
-    def vsock_guest(self, name, cid):
-        path = os.path.join(self.folder.name, name)
-        self.launch(name, "--virtio-vsock", "on", "--vsock-uds-path", path, "--guest-cid", str(cid))
-        self.tell(name, "help")  # its driver is there when its shell is
-        return path
-
-    def connect(self, path):
-        """A connection to the guest's echo, by the Unix socket."""
-        deadline = time.monotonic() + 30
-        while True:
-            client = socket.socket(socket.AF_UNIX)
-            client.settimeout(30)
-            client.connect(path)
-            client.sendall(b"CONNECT %d\n" % ECHO)
-            answer = b""
-            while not answer.endswith(b"\n"):
-                more = client.recv(1)
-                if not more:
-                    break
-                answer += more
-            if answer.startswith(b"OK "):
-                return client
-            client.close()
-            self.assertLess(time.monotonic(), deadline, answer)
-
-    def echo(self, path, rounds):
-        with self.connect(path) as client:
-            for _ in range(rounds):
-                client.sendall(MESSAGE)
-                left = len(MESSAGE)
-                while left:
-                    left -= len(client.recv(left))
-
     def gauges(self, guest, prefix):
         return {name: int(value) for name, value in re.findall(
             r'^ringvisor_guest_(%s\w*)\{guest="%s"\} (\d+)$' % (prefix, guest),

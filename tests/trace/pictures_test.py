@@ -15,8 +15,7 @@ class PicturesTest(TraceCase):
         for name in names:
             self.launch(name, "--virtio-rng", "on")
         for name in names:
-            # A driver that has seen its completion before it sleeps wants no interrupt: several.
-            self.tell(name, *["rng 64 irq"] * 10, "exits pio-write 300 0x80")
+            self.tell(name, "rng 200000 irq", "exits pio-write 300 0x80")
 
     def test_flame(self):
         """Folded stacks of the reactor, and no other thread's, down to its loop."""
@@ -37,7 +36,10 @@ class PicturesTest(TraceCase):
 
     def test_timeline(self):
         tracer = self.trace("timeline", "60000", "--guest", "one")
-        self.busy("one", "two")
+        path = self.vsock_guest("one", 3)
+        self.echo(path, 20)
+        self.tell("one", "exits pio-write 300 0x80")
+        self.busy("two")
         self.assertEqual(tracer.end(), OK, tracer.errors)
         trace = json.loads(tracer.output)
         self.assertEqual(trace["otherData"]["lost"], 0)
@@ -56,7 +58,7 @@ class PicturesTest(TraceCase):
                 arrows[event["id"]].append((event["ts"], event["ph"], event["pid"]))
         names = set().union(*lanes.values())
         self.assertLessEqual({"guest one", "reactors", "vcpu 0", "reactor 0",
-                              "virtio-rng queue 0"}, names)
+                              "virtio-vsock queue 1"}, names)
         self.assertEqual(slices["KVM_EXIT_IO write 0x80"], 300)
         self.assertGreater(slices["turn"], 0)
         self.assertGreater(slices["in the guest"], 300)

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -16,6 +17,8 @@ import unittest
 RINGVISOR = os.environ.get("RINGVISOR", "ringvisor")
 RINGCTL = os.environ.get("RINGCTL", "ringctl")
 RINGTRACE = os.environ.get("RINGTRACE", "ringtrace")
+ECHO = 7  # the guest's vsock port
+MESSAGE = b"x" * 64
 OK, FAILURE, USAGE, NO_DAEMON, NOT_POSSIBLE = range(5)
 
 
@@ -174,6 +177,39 @@ class TraceCase(unittest.TestCase):
     @staticmethod
     def total(rows, kind, guest):
         return sum(row["count"] for row in rows if (row["kind"], row["guest"]) == (kind, guest))
+
+    def vsock_guest(self, name, cid):
+        path = os.path.join(self.folder.name, name)
+        self.launch(name, "--virtio-vsock", "on", "--vsock-uds-path", path, "--guest-cid", str(cid))
+        self.tell(name, "help")  # its driver is there when its shell is
+        return path
+
+    def connect(self, path):
+        """A connection to the guest's echo, by the Unix socket."""
+        deadline = time.monotonic() + 30
+        while True:
+            client = socket.socket(socket.AF_UNIX)
+            client.settimeout(30)
+            client.connect(path)
+            client.sendall(b"CONNECT %d\n" % ECHO)
+            answer = b""
+            while not answer.endswith(b"\n"):
+                more = client.recv(1)
+                if not more:
+                    break
+                answer += more
+            if answer.startswith(b"OK "):
+                return client
+            client.close()
+            self.assertLess(time.monotonic(), deadline, answer)
+
+    def echo(self, path, rounds):
+        with self.connect(path) as client:
+            for _ in range(rounds):
+                client.sendall(MESSAGE)
+                left = len(MESSAGE)
+                while left:
+                    left -= len(client.recv(left))
 
     def refused(self, status, *command):
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
