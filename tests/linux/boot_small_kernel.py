@@ -27,14 +27,6 @@ WHOLE_MEMORY = "RINGVISOR_LINUX_WHOLE_MEMORY"
 # RAM that the machine keeps back from the kernel lies below 1 MiB.
 RESERVED_BYTES = 1 << 20
 
-TROUBLE = re.compile(r"ACPI.*(Warning|Error|Exception)|ACPI BIOS|Firmware Bug|FW BUG"
-                     r"|\bBUG:|\bWARNING:|\bOops\b|Call Trace|invalid opcode|general protection"
-                     r"|unhandled|soft lockup|detected stall|irq \d+: nobody cared"
-                     r"|Spurious|not using MMCONFIG|failed to start|do_IRQ.*No irq handler")
-
-# On AMD processors KVM answers the register that this asks for with 0, set or not.
-KNOWN = "[Firmware Bug]: TSC doesn't count with P0 frequency!"
-
 
 def find(log, pattern):
     """The match of the pattern in the log; a Failure names what is not there."""
@@ -51,10 +43,7 @@ def usable_bytes(log):
 
 
 def check_log(log, memory_mib, cpus):
-    trouble = [line for line in log.split("\n") if TROUBLE.search(line) and KNOWN not in line]
-    if trouble:
-        raise Failure("the kernel complains:\n  " + "\n  ".join(trouble))
-
+    linux_guest.check_log(log)
     find(log, r"Linux version 6\.1\.")
     memory = memory_mib << 20
     if not memory - RESERVED_BYTES <= usable_bytes(log) <= memory:

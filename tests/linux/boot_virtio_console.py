@@ -1,42 +1,66 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Boots the small kernel with its console on virtio and talks on it; the entropy device as well."""
+"""`ringvisor run` on a terminal, the small kernel's console on virtio there: a script talks over it,
+then somebody logs in and changes the size of the terminal."""
 import argparse
+import fcntl
 import os
-import re
+import struct
+import sys
 import tempfile
+import termios
 
 import linux_guest
-from boot_small_kernel import KNOWN, TROUBLE, talk
-from linux_guest import Failure
+import session
+from boot_small_kernel import talk
+from linux_guest import EXIT_SECONDS, Failure
 
-SCRIPTS = ("devices.sh", "talk.sh")
+sys.path.insert(0, os.path.join(linux_guest.HERE, "..", "support"))
+from terminal import Terminal  # noqa: E402
+
+
+def resize(terminal, rows, columns):
+    fcntl.ioctl(terminal.slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+
+def use(terminal, console):
+    """A session: its shell follows the size of the terminal."""
+    session.login(console)
+    session.command(console, "tty", "/dev/hvc0")
+    resize(terminal, 50, 132)
+    session.command(console, "until stty size | grep '50 132'; do sleep .1; done", "50 132")
+    session.logout(console)
 
 
 def check_log(log):
-    trouble = [line for line in log.split("\n") if TROUBLE.search(line) and KNOWN not in line]
-    if trouble:
-        raise Failure("the kernel complains:\n  " + "\n  ".join(trouble))
-    if not re.search(r"printk: console \[hvc0\] enabled", log):
+    linux_guest.check_log(log)
+    if "printk: console [hvc0] enabled" not in log:
         raise Failure("the kernel's log does not tell of hvc0")
 
 
 def boot(args):
     linux_guest.require_kvm()
-    scripts = [os.path.join(linux_guest.HERE, "guest", name) for name in SCRIPTS]
+    talk_script = os.path.join(linux_guest.HERE, "guest", "talk.sh")
+    os.makedirs(args.logs, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        initrd = linux_guest.make_initramfs(os.path.join(folder, "initramfs"), scripts)
+        initrd = linux_guest.make_initramfs(os.path.join(folder, "initramfs"), [talk_script])
         command = linux_guest.run_command(
             args.ringvisor, linux_guest.kernel_path("vmlinux"),
-            linux_guest.command_line(console="hvc0"), initrd, "128M")
-        command += ["--serial", "none", "--console", "stdio", "--virtio-rng", "on"]
-        with linux_guest.Guest(command, os.path.join(args.logs, "linux-virtio.log")) as guest:
-            guest.console.expect("Run /init as init process", linux_guest.BOOT_SECONDS)
-            guest.console.wait_verdict("devices")
-            talk(guest.console)
-            guest.console.wait_verdict("talk")
-            guest.wait_exit()
-            check_log("\n".join(guest.console.lines()))
+            linux_guest.command_line("ringvisor_end=login", console="hvc0"), initrd, "128M")
+        command += ["--serial", "none", "--console", "stdio"]
+        with open(os.path.join(args.logs, "linux-virtio.log"), "wb") as log, \
+                Terminal(command) as terminal:
+            console = linux_guest.Console(terminal.master, terminal.master, log)
+            console.expect("Run /init as init process", linux_guest.BOOT_SECONDS)
+            talk(console)
+            console.wait_verdict("talk")
+            use(terminal, console)
+            session.login(console)
+            check_log(session.kernel_log(console))
+            console.send("poweroff -f\n")
+            status = terminal.wait(EXIT_SECONDS)
+        if status:
+            raise Failure(f"the monitor ended with status {status}")
 
 
 if __name__ == "__main__":
