@@ -204,6 +204,7 @@ class Manager(daemon.Case):
         lifecycle, run, _ = self.running()
         other = self.daemon.client()
         same = other.open_lifecycle("web")
+        self.until(lambda: self.status("web") == "RUNNING")  # no order among connections
         self.guest_error("ALREADY_RUNNING", other.wait, same.run())
         guest = same.bind()
         lifecycle.release()  # not the last one
