@@ -357,23 +357,27 @@ static int in_slice(void *state, struct bench_slice *s, struct diag *d)
 #define SOURCE CASE("console source 1000000000000000", TOGETHER, false, NULL)
 #define SINK   CASE("console sink 1000000000000000", TOGETHER, false, NULL)
 
-#define ECHO_VARIANTS(table, placing)                                                              \
+#define ECHO      "console echo"
+#define ECHO_SPIN "console echo spin=50"
+
+#define ECHO_VARIANTS(table, command, placing)                                                     \
 	static const struct bench_variant table[] = {                                              \
 		{.name = "ringvisor",                                                              \
-			.arg = CASE("console echo", placing, true, NULL),                          \
+			.arg = CASE(command, placing, true, NULL),                                 \
 			LIFE(echo_slice)},                                                         \
 		{.name = "ringvisor, polling",                                                     \
-			.arg = CASE("console echo", placing, true, POLL_US),                       \
+			.arg = CASE(command, placing, true, POLL_US),                              \
 			LIFE(echo_slice)},                                                         \
 		{.name = "QEMU q35",                                                               \
 			.role = BENCH_PEER,                                                        \
-			.arg = CASE("console echo", placing, true, NULL),                          \
+			.arg = CASE(command, placing, true, NULL),                                 \
 			LIFE(echo_slice)},                                                         \
 	}
 
-ECHO_VARIANTS(echo_variants, IO_CLIENT);
-ECHO_VARIANTS(together_variants, TOGETHER);
-ECHO_VARIANTS(apart_variants, IO_APART);
+ECHO_VARIANTS(echo_variants, ECHO, IO_CLIENT);
+ECHO_VARIANTS(together_variants, ECHO, TOGETHER);
+ECHO_VARIANTS(apart_variants, ECHO, IO_APART);
+ECHO_VARIANTS(spin_variants, ECHO_SPIN, IO_CLIENT);
 
 static const struct bench_variant out_variants[] = {
 	{.name = "ringvisor", .arg = SOURCE, LIFE(out_slice)},
@@ -411,6 +415,9 @@ const struct bench bench_console_echo_together =
 	ECHO_BENCH("console-echo-together", "the client has a CPU of its own", together_variants);
 const struct bench bench_console_echo_apart =
 	ECHO_BENCH("console-echo-apart", "the monitor's I/O has a CPU of its own", apart_variants);
+
+const struct bench bench_console_echo_spin =
+	ECHO_BENCH("console-echo-spin", "the guest polls for 50 µs before it halts", spin_variants);
 
 const struct bench bench_console_out = {
 	.name = "console-out",

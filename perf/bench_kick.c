@@ -18,6 +18,7 @@
 #include "core/io_op.h"
 #include "core/reactor.h"
 #include "perf/bench.h"
+#include "perf/bench_kick.h"
 #include "perf/rings.h"
 #include "perf/usage.h"
 
@@ -188,7 +189,9 @@ struct watcher {
 	uint64_t idle_ns;
 };
 
-static int kick_setup(
+const struct watcher kick_read_idle = {read_main, IDLE_NS};
+
+int kick_setup(
 	const struct bench_variant *v, const struct bench_options *o, void **state, struct diag *d)
 {
 	const struct watcher *watcher = v->arg;
@@ -222,7 +225,7 @@ static void kick_send(struct kick *k)
 	CHECK(write(k->efd, &one, sizeof(one)) == sizeof(one));
 }
 
-static int kick_slice(void *state, struct bench_slice *s, struct diag *d)
+int kick_slice(void *state, struct bench_slice *s, struct diag *d)
 {
 	struct kick *k = state;
 	uint64_t start, written, write_ns = 0, watched_ns = usage_thread_ns(k->thread);
@@ -246,7 +249,7 @@ static int kick_slice(void *state, struct bench_slice *s, struct diag *d)
 	return 0;
 }
 
-static void kick_teardown(void *state)
+void kick_teardown(void *state)
 {
 	struct kick *k = state;
 

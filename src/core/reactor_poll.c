@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How a turn begins: submit, then poll while that pays, else sleep.
  *
- * The window is how long to poll before sleeping. It doubles when polling found work, or when a
- * sleep was so short that polling would have; it halves when a whole window went by for nothing.
+ * The window is how long to poll before sleeping. It doubles when polling found work, or when the
+ * sleep after it was so short that a longer window would have; it halves with every longer sleep.
  * An idle reactor's window is 0: it sleeps at once.
  *
  * Between two looks the CPU is offered to others, so that polling costs a client or a vCPU that
@@ -145,7 +145,6 @@ static bool poll_spin(struct reactor *r)
 		sched_yield();
 		now_ns = reactor_clock_ns();
 	}
-	window_shrink(r);
 	return false;
 }
 
@@ -157,10 +156,12 @@ static void poll_sleep(struct reactor *r)
 	if (timer_ns != TIMER_HEAP_NEVER)
 		timeout_ns = timer_ns > before_ns ? timer_ns - before_ns : 0;
 	ring_wait(r, timeout_ns);
-	if (list_empty(&r->pollers) || r->poll_max_ns == 0 || !ring_has_events(r))
+	if (list_empty(&r->pollers) || r->poll_max_ns == 0)
 		return;
-	if (reactor_clock_ns() - before_ns < r->poll_max_ns)
+	if (ring_has_events(r) && reactor_clock_ns() - before_ns < r->poll_max_ns)
 		window_grow(r);
+	else
+		window_shrink(r);
 }
 
 void poll_wait(struct reactor *r, bool work_queued)

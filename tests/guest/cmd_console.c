@@ -13,6 +13,7 @@
 #define CHUNK_BYTES    PATTERN_PERIOD
 #define MESSAGE_MAX    (1U << 20)
 #define ROUNDS_MAX     4000000
+#define SPIN_MAX_US    1000000
 #define PATTERN_PAGES  (2 * PATTERN_PERIOD / PAGE_SIZE)
 #define BYTES_MAX      (1UL << 50)
 
@@ -235,6 +236,11 @@ static bool option_parse(struct work *work, const char *word)
 	uint64_t number;
 	if (virtio_option_parse(word, &work->options.virtio) || pattern_parse(word, &work->pattern))
 		return true;
+	if (!strncmp(word, "spin=", 5) && number_parse(word + 5, &number) &&
+		number <= SPIN_MAX_US) {
+		work->options.spin_us = (uint32_t)number;
+		return true;
+	}
 	if (!strncmp(word, "port=", 5) && number_parse(word + 5, &number) &&
 		number <= CONSOLE_PORT_MAX) {
 		work->options.port = (unsigned)number;

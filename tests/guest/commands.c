@@ -35,10 +35,15 @@ const struct command commands[] = {
 		.summary = "draw random bytes; options: split|packed, poll|irq, indirect, noevent, "
 			   "queue=N",
 		.run = cmd_rng},
+	{.name = "stamps",
+		.usage = "[gap=US] [spin=US] [OPTION]...",
+		.summary = "exchange times with a benchmark's device; options as of rng",
+		.run = cmd_stamps},
 	{.name = "console",
 		.usage = "send N|echo [N]|ping N SIZE|pingpong N SIZE|source BYTES [PATTERN]|"
 			 "sink BYTES [PATTERN] [OPTION]...",
-		.summary = "drive the virtio console; options as of rng, buf=BYTES, port=N",
+		.summary = "drive the virtio console; options as of rng, buf=BYTES, port=N, "
+			   "spin=US",
 		.run = cmd_console},
 	{.name = "balloon",
 		.usage = "inflate N [up|down|mixed]|deflate N|report N|serve|stop [OPTION]...",

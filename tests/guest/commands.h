@@ -19,6 +19,7 @@ bool cmd_power(const struct args *args);
 bool cmd_pci(const struct args *args);
 bool cmd_virtio(const struct args *args);
 bool cmd_rng(const struct args *args);
+bool cmd_stamps(const struct args *args);
 bool cmd_balloon(const struct args *args);
 bool cmd_console(const struct args *args);
 bool cmd_hotplug(const struct args *args);

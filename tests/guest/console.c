@@ -2,10 +2,12 @@
 /* The virtio console as two streams. */
 #include "console.h"
 
+#include "clock.h"
 #include "console_ports.h"
 #include "lib.h"
 #include "page.h"
 #include "shell.h"
+#include "x86.h"
 
 #define RX_CHAINS_MAX  256
 #define RX_BYTES_MAX   (8 * MIB)
@@ -65,6 +67,7 @@ bool console_open(struct console *console, const struct console_options *options
 	if (features & ~console->dev.offered)
 		return fail("the device has no ports");
 	console->buffer_bytes = options->buffer_bytes;
+	console->spin_ticks = options->spin_us * clock_tsc_khz() / 1000;
 	console->rx = &console->dev.queues[rx];
 	console->tx = &console->dev.queues[rx + 1];
 	return virtio_start(&console->dev, rx + 2, features, &options->virtio) &&
@@ -83,9 +86,24 @@ bool console_close(struct console *console)
 	return true;
 }
 
+/* As a guest does whose idle loop polls before it halts. */
+static bool spin(const struct console *console, const struct virtio_queue *queue)
+{
+	uint64_t start = rdtsc();
+	uint32_t id, written;
+	while (rdtsc() - start < console->spin_ticks) {
+		if (vring_peek(&queue->ring, &id, &written))
+			return true;
+		cpu_relax();
+	}
+	return false;
+}
+
 static bool wait(struct console *console, struct virtio_queue *queue)
 {
 	bool is_tx = queue == console->tx;
+	if (spin(console, queue))
+		return true;
 	if (is_tx ? virtio_wait_batch(queue, TIMEOUT_US) : virtio_wait(queue, TIMEOUT_US))
 		return true;
 	return fail("nothing happened on queue %u for %u s, status 0x%x", queue->index,

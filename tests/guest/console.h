@@ -19,6 +19,7 @@
 struct console_options {
 	struct virtio_options virtio;
 	uint32_t buffer_bytes; /* of each chain, at most CONSOLE_BUFFER_MAX */
+	uint32_t spin_us;      /* polls for so long before it sleeps */
 	unsigned port;         /* 0: the console itself, without MULTIPORT */
 };
 
@@ -26,6 +27,7 @@ struct console {
 	struct virtio_dev dev;
 	struct virtio_queue *rx, *tx;
 	uint32_t buffer_bytes;
+	uint64_t spin_ticks;
 	unsigned rx_count;
 	uint8_t *rx_area;
 	uint64_t rx_pages;
