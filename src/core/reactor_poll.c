@@ -14,7 +14,7 @@
 
 #define WINDOW_START_NS 4000u
 #define WINDOW_MIN_NS   1000u
-#define YIELD_LONG_NS   20000u /* a client's answer takes less, a guest's interrupt more */
+#define YIELD_LONG_NS   30000u /* a client's answer takes less, a guest's interrupt more */
 #define PAUSE_MIN_NS    1000000u
 #define PAUSE_MAX_NS    256000000u
 #define HITS_MANY       64 /* delays that are as rare as this are worth it */
