@@ -232,6 +232,7 @@ int vsock_init(struct vsock *v, struct virtio_env *env, uint32_t guest_cid, stru
 
 	memset(v, 0, sizeof(*v));
 	v->guest_cid = guest_cid;
+	v->conns_max = VSOCK_CONNS_MAX;
 	memcpy(v->config, &guest_cid, sizeof(guest_cid));
 	lists_init(v);
 	err = virtio_device_init(&v->dev, &vsock_ops, env, "virtio-vsock",

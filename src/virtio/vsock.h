@@ -34,6 +34,9 @@
 
 /* Connections, and keys that rest. */
 #define VSOCK_CONNS_MAX 65536u
+/* A connection costs the daemon a descriptor or two. One guest gets this part of what the process
+ * may have, so that it cannot take away what the others and new clients need. */
+#define VSOCK_FILES_SHARE 8u
 /* RSTs for packets that belong to no connection; more stop the tx queue. */
 #define VSOCK_REPLIES_MAX 256u
 /* What a connection keeps for its client, as long as the guest's total is under the limit; then the
@@ -64,7 +67,8 @@ struct vsock {
 	struct list data;    /* connections with data to read, in turns */
 	struct list reap;    /* to be freed */
 	struct reactor_task reap_task;
-	uint32_t count; /* of conns and reap */
+	uint32_t count;     /* of conns and reap */
+	uint32_t conns_max; /* VSOCK_CONNS_MAX, or fewer where the process may have few files */
 	uint64_t serial, pledged_bytes;
 	struct vsock_guests *guests;     /* the way to other guests; NULL: none */
 	uint32_t neighbour_conns;        /* of count: to other guests */

@@ -164,7 +164,8 @@ bool vsock_conns_full(struct vsock *v)
 {
 	uint64_t now_ns = reactor_now_ns(vsock_home(v));
 
-	return v->count + vsock_ports_resting(&v->ports, now_ns) >= VSOCK_CONNS_MAX;
+	return v->count >= v->conns_max ||
+	       v->count + vsock_ports_resting(&v->ports, now_ns) >= VSOCK_CONNS_MAX;
 }
 
 static uint32_t buf_alloc(const struct vsock *v)

@@ -2,6 +2,7 @@
 /* Vsock as a device of a machine. */
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include "core/check.h"
 #include "core/machine.h"
@@ -66,6 +67,17 @@ static enum guest_error join_neighbours(
 	return GUEST_OK;
 }
 
+/* How many connections one guest may have, by the files that this process may open. */
+static uint32_t conns_share(void)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) ||
+		files.rlim_cur / VSOCK_FILES_SHARE > VSOCK_CONNS_MAX)
+		return VSOCK_CONNS_MAX;
+	return (uint32_t)(files.rlim_cur / VSOCK_FILES_SHARE);
+}
+
 static enum guest_error vsock_create(struct device **dev, struct machine *m, struct guest_config *c,
 	unsigned int index, struct diag *d)
 {
@@ -84,6 +96,7 @@ static enum guest_error vsock_create(struct device **dev, struct machine *m, str
 		free(vd);
 		return err;
 	}
+	vd->vsock.conns_max = conns_share();
 	err = virtio_function_add(&vd->function, &vd->vsock.dev, &params, d);
 	if (!err)
 		err = reserve_ports(&vd->vsock, c, d);

@@ -212,6 +212,29 @@ Test(hostile_vsock, more_connections_than_there_may_be)
 	vrig_finish(&rig);
 }
 
+Test(hostile_vsock, connections_beyond_the_share_of_files_are_refused)
+{
+	struct vsock_header h = {.src_cid = VRIG_CID,
+		.dst_cid = VSOCK_CID_HOST,
+		.dst_port = PORT,
+		.type = VSOCK_TYPE_STREAM,
+		.op = VSOCK_OP_REQUEST};
+
+	start(8);
+	rig.vsock.conns_max = 2;
+	for (h.src_port = 10; h.src_port < 12; h.src_port++)
+		cr_assert(vrig_send(&rig, &h, NULL, 0));
+	vrig_run(&rig);
+	cr_assert_not(vrig_take(&rig, &packet), "the first two wait for their answer");
+	cr_assert(vrig_send(&rig, &h, NULL, 0));
+	vrig_run(&rig);
+	cr_assert(vrig_take(&rig, &packet));
+	cr_assert_eq(packet.h.op, VSOCK_OP_RST);
+	cr_assert_eq(packet.h.dst_port, 12u);
+	cr_assert_eq(rig.vsock.count, 2u);
+	vrig_finish(&rig);
+}
+
 Test(hostile_vsock, flood_of_resets_gets_no_answer)
 {
 	struct vsock_header h = {.src_cid = VRIG_CID,
