@@ -13,6 +13,7 @@ import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
 import daemon  # noqa: E402
+import mounts  # noqa: E402
 import openmetrics  # noqa: E402
 import wire  # noqa: E402
 
@@ -85,10 +86,10 @@ class Socket(daemon.Case):
         ready = self.daemon.notify.getsockname()
         process = subprocess.Popen(command, env={**os.environ, "NOTIFY_SOCKET": ready,
                                                  **environment})
+        ours = self.daemon.process
         try:
-            self.daemon.process, ours = process, self.daemon.process
+            self.daemon.process = process
             self.daemon.wait_ready()
-            self.daemon.process = ours
             path = path.format(pid=process.pid)
             self.assertTrue(stat.S_ISSOCK(os.stat(path).st_mode))
             self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o600)
@@ -101,6 +102,7 @@ class Socket(daemon.Case):
             self.assertEqual([f for f in os.listdir(folder) if f.endswith(".sock")], [])
             os.close(folder)
         finally:
+            self.daemon.process = ours
             process.kill()
             process.wait()
 
@@ -116,11 +118,8 @@ class Socket(daemon.Case):
         self.assertIn("--socket PATH", said)
 
     def test_default_path_of_root(self):
-        if os.geteuid():
-            self.skipTest("only root can make a /run of its own")
-        hide = "mount -t tmpfs none /run && exec \"$0\" serve"
-        self.check_path("/proc/{pid}/root/run/ringvisor.sock",
-                        ["unshare", "-m", "sh", "-c", hide, daemon.program()])
+        hiding = mounts.hiding(self, "mount -t tmpfs none /run")
+        self.check_path("/proc/{pid}/root/run/ringvisor.sock", [*hiding, daemon.program(), "serve"])
 
     def serve_without(self, variable, command):
         environment = {name: value for name, value in os.environ.items() if name != variable}

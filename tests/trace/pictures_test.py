@@ -6,7 +6,10 @@ import json
 import os
 import re
 import subprocess
+import sys
 
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
+import mounts  # noqa: E402
 from tracing import FAILURE, NOT_POSSIBLE, OK, RINGTRACE, USAGE, TraceCase, main
 
 
@@ -127,8 +130,7 @@ class PicturesTest(TraceCase):
 
     def hidden(self, *folders):
         """A command line that runs the rest of it where these folders are empty."""
-        mounts = " && ".join(f"mount -t tmpfs none {folder}" for folder in folders)
-        return ["unshare", "-m", "sh", "-c", mounts + ' && exec "$@"', "sh"]
+        return mounts.hiding(self, " && ".join(f"mount -t tmpfs none {folder}" for folder in folders))
 
     def test_a_host_that_lacks_something(self):
         pid = str(self.daemon.pid)
