@@ -23,8 +23,9 @@ class DevicesTest(TraceCase):
     def test_vsock_equals_the_daemons_metrics(self):
         """Round trips of several connections of two guests at once."""
         guests = {"one": (self.vsock_guest("one", 3), 3, 200), "two": (self.vsock_guest("two", 4), 2, 300)}
-        before = {name: (self.metrics(name), self.gauges(name, "vsock")) for name in guests}
-        tracer = self.trace("hist", "vsock", "kick", "irq", "--json")
+        tracer, before = self.trace_at_rest(
+            lambda: {name: (self.metrics(name), self.gauges(name, "vsock")) for name in guests},
+            "hist", "vsock", "kick", "irq", "--json")
         threads = [threading.Thread(target=self.echo, args=(path, rounds))
                    for path, connections, rounds in guests.values() for _ in range(connections)]
         for thread in threads:

@@ -148,6 +148,17 @@ class TraceCase(unittest.TestCase):
         self.addCleanup(tracer.finish)
         return tracer
 
+    def trace_at_rest(self, read, *arguments):
+        """(a tracer, what `read` gave before it came): nothing moved until it was there."""
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            before = read()
+            tracer = self.trace(*arguments)
+            if read() == before:
+                return tracer, before
+            tracer.end()
+        raise AssertionError(f"the guests are never at rest: {before}")
+
     def rows(self, tracer):
         self.assertEqual(tracer.end(), OK, tracer.errors)
         result = json.loads(tracer.output)
