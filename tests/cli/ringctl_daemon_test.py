@@ -6,39 +6,19 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
-import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 # pylint: disable=wrong-import-position
+import daemon
 import terminal
 
-RINGVISOR = os.environ.get("RINGVISOR", "ringvisor")
 RINGCTL = os.environ.get("RINGCTL", "ringctl")
 OK, FAILURE, USAGE, NO_GUEST, UNREACHABLE = range(5)
 PROMPT = b"> "
 
 
-class DaemonTest(unittest.TestCase):
-    def setUp(self):
-        self.folder = tempfile.TemporaryDirectory()
-        self.addCleanup(self.folder.cleanup)
-        self.socket = os.path.join(self.folder.name, "s")
-        self.daemon = subprocess.Popen([RINGVISOR, "serve", "--socket", self.socket],
-                                       stderr=subprocess.DEVNULL)
-        self.addCleanup(self.kill_daemon)
-        deadline = time.monotonic() + 30
-        while not os.path.exists(self.socket):
-            self.assertIsNone(self.daemon.poll(), "the daemon does not start")
-            self.assertLess(time.monotonic(), deadline, "the daemon makes no socket")
-            time.sleep(0.01)
-
-    def kill_daemon(self):
-        if self.daemon.poll() is None:
-            self.daemon.kill()
-        self.daemon.wait()
-
+class DaemonTest(daemon.ToolCase):
     def command(self, *arguments):
         return [RINGCTL, "--socket", self.socket, *arguments]
 

@@ -209,6 +209,16 @@ class Serial:
         return self.expect(PROMPT)
 
 
+class ToolCase(unittest.TestCase):
+    """For tests of programs that are used beside a daemon: `socket` is where it listens, `daemon` its
+    process, `folder` has room for files."""
+
+    def setUp(self):
+        served = Daemon()
+        self.addCleanup(served.end)
+        self.socket, self.daemon, self.folder = served.path, served.process, served.folder
+
+
 class Case(unittest.TestCase):
     """Tests that share nothing: each gets a daemon and a client, and both must end well."""
 

@@ -8,33 +8,17 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import unittest
 
-RINGVISOR = os.environ.get("RINGVISOR", "ringvisor")
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+import daemon  # noqa: E402
+
 RINGCTL = os.environ.get("RINGCTL", "ringctl")
 SCRIPTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "examples", "bpftrace")
 
 
-class BpftraceTest(unittest.TestCase):
-    def setUp(self):
-        self.folder = tempfile.TemporaryDirectory()
-        self.addCleanup(self.folder.cleanup)
-        self.socket = os.path.join(self.folder.name, "s")
-        self.daemon = subprocess.Popen([RINGVISOR, "serve", "--socket", self.socket],
-                                       stderr=subprocess.DEVNULL)
-        self.addCleanup(self.kill_daemon)
-        deadline = time.monotonic() + 30
-        while not os.path.exists(self.socket):
-            self.assertIsNone(self.daemon.poll(), "the daemon does not start")
-            self.assertLess(time.monotonic(), deadline, "the daemon makes no socket")
-            time.sleep(0.01)
-
-    def kill_daemon(self):
-        self.daemon.kill()
-        self.daemon.wait()
-
+class BpftraceTest(daemon.ToolCase):
     def ctl(self, *arguments, given=b""):
         subprocess.run([RINGCTL, "--socket", self.socket, *arguments], input=given, check=True,
                        capture_output=True, timeout=60)

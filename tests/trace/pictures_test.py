@@ -6,11 +6,9 @@ import json
 import os
 import re
 import subprocess
-import sys
 
-sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
-import mounts  # noqa: E402
 from tracing import FAILURE, NOT_POSSIBLE, OK, RINGTRACE, USAGE, TraceCase, main
+import mounts  # found by the path that tracing adds
 
 
 class PicturesTest(TraceCase):

@@ -9,12 +9,13 @@ import socket
 import struct
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import unittest
 
-RINGVISOR = os.environ.get("RINGVISOR", "ringvisor")
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+import daemon  # noqa: E402
+
 RINGCTL = os.environ.get("RINGCTL", "ringctl")
 RINGTRACE = os.environ.get("RINGTRACE", "ringtrace")
 ECHO = 7  # the guest's vsock port
@@ -25,9 +26,9 @@ OK, FAILURE, USAGE, NO_DAEMON, NOT_POSSIBLE = range(5)
 class Tracer:
     """A ringtrace that is attached when this returns; end() gives what it printed."""
 
-    def __init__(self, daemon, *arguments):
+    def __init__(self, pid, *arguments):
         self.errors = []
-        self.process = subprocess.Popen([RINGTRACE, "--pid", str(daemon), *arguments],
+        self.process = subprocess.Popen([RINGTRACE, "--pid", str(pid), *arguments],
                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.output = None
         for line in self.process.stderr:
@@ -77,25 +78,10 @@ def semaphores(pid):
     return values
 
 
-class TraceCase(unittest.TestCase):
+class TraceCase(daemon.ToolCase):
     def setUp(self):
+        super().setUp()
         self.failed = []
-        self.folder = tempfile.TemporaryDirectory()
-        self.addCleanup(self.folder.cleanup)
-        self.socket = os.path.join(self.folder.name, "s")
-        self.daemon = subprocess.Popen([RINGVISOR, "serve", "--socket", self.socket],
-                                       stderr=subprocess.DEVNULL)
-        self.addCleanup(self.kill_daemon)
-        deadline = time.monotonic() + 30
-        while not os.path.exists(self.socket):
-            self.assertIsNone(self.daemon.poll(), "the daemon does not start")
-            self.assertLess(time.monotonic(), deadline, "the daemon makes no socket")
-            time.sleep(0.01)
-
-    def kill_daemon(self):
-        if self.daemon.poll() is None:
-            self.daemon.kill()
-        self.daemon.wait()
 
     def ctl(self, *arguments, given=b""):
         done = subprocess.run([RINGCTL, "--socket", self.socket, *arguments], input=given,
