@@ -7,11 +7,10 @@
 #include "shell.h"
 #include "x86.h"
 
-#define LEEWAY_US    1200000 /* a second, and some */
-#define FLOOD        20000
-#define MANY         400
-#define RESETS       20
-#define OVER_PACKETS 256
+#define LEEWAY_US 1200000 /* a second, and some */
+#define FLOOD     20000
+#define MANY      400
+#define RESETS    20
 
 /* --- floods --- */
 
@@ -113,10 +112,7 @@ static bool over_credit(struct hostile *h, unsigned *outcome)
 	*outcome = OUTCOME_CHECKED;
 	if (!hv_rx_start(h, HV_RX_BUFFERS) || !hv_connect(h, HV_DEAF_PORT, &header))
 		return false;
-	for (unsigned i = 0; i < OVER_PACKETS && !hv.count[VSOCK_OP_RST]; i++)
-		if (!hv_send_op(h, &header, VSOCK_OP_RW, 0, HV_DATA_MAX))
-			return false;
-	return hv_expect(h, VSOCK_OP_RST) && hv_echo_works(h);
+	return hv_over_credit(h, &header) && hv_echo_works(h);
 }
 
 /* buf_alloc down to nothing and up again, with bytes waiting all the time. */

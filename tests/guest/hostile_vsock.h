@@ -73,6 +73,9 @@ bool hv_send_op(
 /* Sends it and waits for the RST that belongs to it. */
 bool hv_reset_answers(struct hostile *h, const struct vsock_header *header);
 
+/* Sends data on and on, of one message if it is of that type, until the RST comes. */
+bool hv_over_credit(struct hostile *h, struct vsock_header *header);
+
 /* Connects: as the header says; or to a port of the host from a new one. */
 bool hv_open(struct hostile *h, struct vsock_header *header);
 bool hv_connect(struct hostile *h, uint32_t host_port, struct vsock_header *header);

@@ -11,7 +11,6 @@
 #define SMALL_BUFFER 45 /* one byte beside the header */
 #define FLOOD        5000
 #define MANY         200
-#define OVER_PACKETS 256
 
 /* --- messages --- */
 
@@ -59,10 +58,7 @@ static bool message_without_end(struct hostile *h, unsigned *outcome)
 	*outcome = OUTCOME_CHECKED;
 	if (!hv_rx_start(h, HV_RX_BUFFERS) || !message_connect(h, &header))
 		return false;
-	for (unsigned i = 0; i < OVER_PACKETS && !hv.count[VSOCK_OP_RST]; i++)
-		if (!message_send(h, &header, 0, HV_DATA_MAX))
-			return false;
-	return hv_expect(h, VSOCK_OP_RST) && message_echo_works(h);
+	return hv_over_credit(h, &header) && message_echo_works(h);
 }
 
 static bool messages_empty(struct hostile *h, unsigned *outcome)
@@ -216,10 +212,7 @@ static bool neighbour_over_credit(struct hostile *h, unsigned *outcome)
 	if (!hv_rx_start(h, HV_RX_BUFFERS) || !neighbour_connect(h, VSOCK_PORT_ECHO, &header))
 		return false;
 	header.buf_alloc = 0;
-	for (unsigned i = 0; i < OVER_PACKETS && !hv.count[VSOCK_OP_RST]; i++)
-		if (!hv_send_op(h, &header, VSOCK_OP_RW, 0, HV_DATA_MAX))
-			return false;
-	return hv_expect(h, VSOCK_OP_RST) && neighbour_answers(h);
+	return hv_over_credit(h, &header) && neighbour_answers(h);
 }
 
 /* In its name, to it and to the host; and on a connection of its own that it may have. */

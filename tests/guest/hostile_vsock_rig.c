@@ -7,6 +7,8 @@
 #include "shell.h"
 #include "x86.h"
 
+#define OVER_PACKETS 256 /* of HV_DATA_MAX: more than any credit */
+
 struct hv hv;
 
 uint64_t hostile_vsock_cid(const struct hostile *h)
@@ -149,6 +151,14 @@ bool hv_reset_answers(struct hostile *h, const struct vsock_header *header)
 	const struct vsock_header *rst = &hv.last[VSOCK_OP_RST];
 	return (rst->dst_port == header->src_port && rst->src_port == header->dst_port) ||
 	       fail("the RST goes from %u to %u", rst->src_port, rst->dst_port);
+}
+
+bool hv_over_credit(struct hostile *h, struct vsock_header *header)
+{
+	for (unsigned i = 0; i < OVER_PACKETS && !hv.count[VSOCK_OP_RST]; i++)
+		if (!hv_send_op(h, header, VSOCK_OP_RW, 0, HV_DATA_MAX))
+			return false;
+	return hv_expect(h, VSOCK_OP_RST);
 }
 
 bool hv_open(struct hostile *h, struct vsock_header *header)
