@@ -112,10 +112,11 @@ class Connect(Case):
 
     @staticmethod
     def write_on(pipe, much):
-        """Until nobody reads it; `much` after a while."""
+        """Until nobody reads it; `much` after a while. Past the file's buffer: what stayed in that
+        would fail once more when it is closed."""
         try:
             for written in itertools.count():
-                pipe.write(bytes(65536))
+                os.write(pipe.fileno(), bytes(65536))
                 if written == 20:
                     much.set()
         except BrokenPipeError:
