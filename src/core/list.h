@@ -39,6 +39,17 @@ static inline void list_del(struct list *entry)
 	list_init(entry);
 }
 
+/* Moves all entries of `from` to `to`, an empty list. */
+static inline void list_take(struct list *from, struct list *to)
+{
+	list_init(to);
+	if (list_empty(from))
+		return;
+	*to = *from;
+	to->next->prev = to->prev->next = to;
+	list_init(from);
+}
+
 #define list_entry(ptr, type, member)  container_of(ptr, type, member)
 #define list_first(head, type, member) list_entry((head)->next, type, member)
 

@@ -151,23 +151,12 @@ void reactor_at_turn_end(struct reactor *r, struct reactor_task *t)
 		list_add_tail(&r->hooks, &t->link);
 }
 
-/* Moves all entries to `to`, an empty list: what is queued from here on is for the next turn. */
-static void list_take(struct list *from, struct list *to)
-{
-	list_init(to);
-	if (list_empty(from))
-		return;
-	*to = *from;
-	to->next->prev = to->prev->next = to;
-	list_init(from);
-}
-
 static void tasks_run(struct reactor *r)
 {
 	struct list ready;
 	uint64_t count = 0;
 
-	list_take(&r->tasks, &ready);
+	list_take(&r->tasks, &ready); /* what is queued from here on is for the next turn */
 	while (!list_empty(&ready)) {
 		struct reactor_task *t = list_first(&ready, struct reactor_task, link);
 

@@ -9,6 +9,10 @@
 #include "core/check.h"
 #include "virtio/vsock_conn.h"
 
+/* So many connections and resting keys a turn, where there may be thousands: other guests wait no
+ * longer for that than for a turn of a queue. */
+#define TURN_CONNS VIRTIO_BUDGET_CHAINS
+
 static struct vsock *vsock_of(struct virtio_device *dev)
 {
 	return container_of(dev, struct vsock, dev);
@@ -52,7 +56,7 @@ static bool reap(struct reactor_task *t)
 {
 	struct vsock *v = container_of(t, struct vsock, reap_task);
 
-	while (!list_empty(&v->reap)) {
+	for (unsigned int i = 0; i < TURN_CONNS && !list_empty(&v->reap); i++) {
 		struct vsock_conn *c = list_first(&v->reap, struct vsock_conn, link);
 
 		list_del(&c->link);
@@ -61,6 +65,8 @@ static bool reap(struct reactor_task *t)
 		v->neighbour_conns -= vsock_is_neighbour(&c->node.key);
 		free(c);
 	}
+	if (!list_empty(&v->reap))
+		return true;
 	if (v->closing && !v->count && v->closed) {
 		void (*closed)(struct vsock *) = v->closed;
 
@@ -92,7 +98,7 @@ static void tx_reset_check(struct vsock *v)
 
 static void reset_check(struct vsock *v)
 {
-	if (!v->dev.resetting || v->rx_ops_busy || v->batches_busy)
+	if (!v->dev.resetting || v->forgetting || v->rx_ops_busy || v->batches_busy)
 		return;
 	vsock_rx_forget(v);
 	virtio_reset_done(&v->dev);
@@ -142,38 +148,54 @@ static void conn_end(struct vsock_conn *c)
 }
 
 /* Callbacks may close others, or open new ones, which are not visited. */
-static void for_all(struct vsock *v, void (*f)(struct vsock_conn *c))
+static void leaving_begin(struct vsock *v)
 {
-	struct list todo;
+	CHECK(list_empty(&v->leaving));
+	list_take(&v->conns, &v->leaving);
+}
 
-	list_init(&todo);
-	while (!list_empty(&v->conns)) {
-		struct list *l = v->conns.next;
-
-		list_del(l);
-		list_add_tail(&todo, l);
-	}
-	while (!list_empty(&todo)) {
-		struct vsock_conn *c = list_first(&todo, struct vsock_conn, link);
+/* At most `max` of those; true: there are more. */
+static bool leaving_go_on(struct vsock *v, void (*f)(struct vsock_conn *c), uint32_t max)
+{
+	for (; max && !list_empty(&v->leaving); max--) {
+		struct vsock_conn *c = list_first(&v->leaving, struct vsock_conn, link);
 
 		list_del(&c->link);
 		list_add_tail(&v->conns, &c->link);
 		f(c);
 	}
+	return !list_empty(&v->leaving);
 }
 
-static void connections_forget(struct vsock *v)
+static void forget_begin(struct vsock *v)
 {
 	v->replies_first = v->replies_count = 0;
-	for_all(v, conn_reset);
-	vsock_ports_forget(&v->ports);
+	leaving_begin(v);
+}
+
+static bool forget_go_on(struct vsock *v, uint32_t max)
+{
+	return leaving_go_on(v, conn_reset, max) || vsock_ports_forget(&v->ports, max);
 }
 
 void vsock_restored(struct vsock *v)
 {
-	connections_forget(v);
+	forget_begin(v);
+	forget_go_on(v, UINT32_MAX);
 	v->event_pending = true;
 	virtio_queue_wake(&v->dev.queues[VSOCK_EVENT]);
+	virtio_queue_wake(&v->dev.queues[VSOCK_TX]); /* it may have waited for room for a reply */
+}
+
+static bool reset_run(struct reactor_task *t)
+{
+	struct vsock *v = container_of(t, struct vsock, reset_task);
+
+	if (forget_go_on(v, TURN_CONNS))
+		return true;
+	v->forgetting = false;
+	reset_check(v);
+	return false;
 }
 
 static void vsock_reset(struct virtio_device *dev)
@@ -181,8 +203,10 @@ static void vsock_reset(struct virtio_device *dev)
 	struct vsock *v = vsock_of(dev);
 
 	v->event_pending = false;
-	connections_forget(v);
-	reset_check(v);
+	v->forgetting = true;
+	forget_begin(v);
+	if (reset_run(&v->reset_task))
+		reactor_defer(vsock_home(v), &v->reset_task);
 }
 
 void vsock_close(struct vsock *v, void (*closed)(struct vsock *v))
@@ -202,7 +226,8 @@ void vsock_close(struct vsock *v, void (*closed)(struct vsock *v))
 		if (a)
 			a->closed(a);
 	}
-	for_all(v, conn_end);
+	leaving_begin(v);
+	leaving_go_on(v, conn_end, UINT32_MAX);
 	reactor_defer(vsock_home(v), &v->reap_task);
 }
 
@@ -219,8 +244,10 @@ static void lists_init(struct vsock *v)
 	list_init(&v->conns);
 	list_init(&v->control);
 	list_init(&v->data);
+	list_init(&v->leaving);
 	list_init(&v->reap);
 	list_init(&v->piecewise_waiting);
+	reactor_task_init(&v->reset_task, reset_run);
 	reactor_task_init(&v->reap_task, reap);
 }
 

@@ -62,17 +62,19 @@ struct vsock {
 	uint32_t guest_cid;
 	struct vsock_table table; /* struct vsock_conn.node: all that are not closed */
 	struct vsock_ports ports;
-	struct list conns;   /* all */
+	struct list conns;   /* all but those in the next two */
 	struct list control; /* connections with control packets to send */
 	struct list data;    /* connections with data to read, in turns */
+	struct list leaving; /* connections that the reset under way has not come to yet */
 	struct list reap;    /* to be freed */
-	struct reactor_task reap_task;
+	struct reactor_task reset_task, reap_task;
 	uint32_t count;     /* of conns and reap */
 	uint32_t conns_max; /* VSOCK_CONNS_MAX, or fewer where the process may have few files */
 	uint64_t serial, pledged_bytes;
 	struct vsock_guests *guests;     /* the way to other guests; NULL: none */
 	uint32_t neighbour_conns;        /* of count: to other guests */
 	struct vsock_acceptor *fallback; /* for ports without a listener; NULL: none */
+	bool forgetting;                 /* a reset is at `leaving`, or at the keys that rest */
 	bool closing;
 	void (*closed)(struct vsock *v);
 
@@ -86,6 +88,7 @@ struct vsock {
 	struct vsock_conn *piecewise;  /* whose message is delivered from a copy */
 	struct list piecewise_waiting; /* those that come after it */
 	unsigned int rx_ops, rx_ops_busy;
+	uint64_t asked_bytes;      /* of the streams' reads, ever */
 	uint64_t starved_since_ns; /* 0: not */
 
 	/* tx */

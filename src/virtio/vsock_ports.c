@@ -38,7 +38,7 @@ void vsock_ports_finish(struct vsock_ports *p)
 {
 	if (!p->listening.next)
 		return;
-	vsock_ports_forget(p);
+	vsock_ports_forget(p, UINT32_MAX);
 	while (!list_empty(&p->listening))
 		vsock_ports_unlisten(p, list_first(&p->listening, struct vsock_listener, link));
 	vsock_table_finish(&p->listeners);
@@ -100,9 +100,11 @@ static void rest_expire(struct vsock_ports *p, uint64_t now_ns)
 	}
 }
 
-void vsock_ports_forget(struct vsock_ports *p)
+bool vsock_ports_forget(struct vsock_ports *p, uint32_t max)
 {
-	rest_expire(p, UINT64_MAX);
+	for (; max && !list_empty(&p->resting); max--)
+		rest_end(p, list_first(&p->resting, struct rest, link));
+	return !list_empty(&p->resting);
 }
 
 void vsock_ports_rest(struct vsock_ports *p, const struct vsock_key *key, uint64_t now_ns)

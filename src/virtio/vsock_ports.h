@@ -55,10 +55,11 @@ void vsock_ports_unuse(struct vsock_ports *p, const struct vsock_key *key);
 
 /* vsock_ports_rest: the key is in quarantine from now on (again, if it is already; not at all if
  * there is no memory). vsock_ports_is_resting: true until VSOCK_QUARANTINE_NS later.
- * vsock_ports_resting: how many keys are. vsock_ports_forget: none any more. */
+ * vsock_ports_resting: how many keys are. vsock_ports_forget: the oldest `max` are not any more;
+ * true if there are others. */
 void vsock_ports_rest(struct vsock_ports *p, const struct vsock_key *key, uint64_t now_ns);
 bool vsock_ports_is_resting(struct vsock_ports *p, const struct vsock_key *key, uint64_t now_ns);
 uint32_t vsock_ports_resting(struct vsock_ports *p, uint64_t now_ns);
-void vsock_ports_forget(struct vsock_ports *p);
+bool vsock_ports_forget(struct vsock_ports *p, uint32_t max);
 
 #endif

@@ -256,6 +256,7 @@ static bool recv_start(struct vsock *v, struct vsock_recv *rv, unsigned int *bud
 	}
 	list_del(&c->data_link);
 	rv->asked_bytes = (uint32_t)bytes;
+	v->asked_bytes += bytes;
 	rv->iov_count = iov_slice(rv->iov, rv->iov_count, 0, bytes, rv->iov, VSOCK_RECV_IOV);
 	rv->generation = rx_queue(v)->vq.generation;
 	rv->conn = c;
@@ -405,12 +406,21 @@ static void starved(struct vsock *v, bool is)
 		v->starved_since_ns = reactor_now_ns(vsock_home(v));
 }
 
+/* What a turn copies: messages at once, a stream's bytes when its read is submitted, which may be
+ * fewer than were asked for. */
+static uint64_t bytes_moved(const struct vsock *v)
+{
+	return v->figures.bytes_to_guest + v->asked_bytes;
+}
+
 enum virtio_serve vsock_rx_serve(struct virtio_queue *q)
 {
 	struct vsock *v = container_of(q->dev, struct vsock, dev);
 	unsigned int bad = VIRTIO_BUDGET_CHAINS;
+	uint64_t before = bytes_moved(v);
 
-	for (unsigned int i = 0; i < VIRTIO_BUDGET_CHAINS; i++) {
+	for (unsigned int i = 0;
+		i < VIRTIO_BUDGET_CHAINS && bytes_moved(v) - before < VIRTIO_BUDGET_BYTES; i++) {
 		enum vsock_sent result = send_one(v, &bad);
 
 		if (result != VSOCK_SENT)

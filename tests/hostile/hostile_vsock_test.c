@@ -235,6 +235,50 @@ Test(hostile_vsock, connections_beyond_the_share_of_files_are_refused)
 	vrig_finish(&rig);
 }
 
+/* Every third is refused, and its key rests; nobody answers the others. */
+static void ask_many(uint32_t count)
+{
+	for (uint32_t i = 1; i <= count; i++) {
+		struct vrig_conn c = conn_of(i);
+
+		vrig_op(&rig, &c, VSOCK_OP_REQUEST, 0);
+		vrig_run(&rig);
+		cr_assert_eq(rig.accept_count, 1u);
+		if (i % 3 == 0) {
+			vrig_answer(&rig, false);
+			vrig_expect(&rig, &c, VSOCK_OP_RST, &packet);
+		}
+		rig.accept_count = 0;
+	}
+}
+
+/* What a driver's reset ends it ends in parts, between which the reactor serves others. */
+Test(hostile_vsock, a_reset_with_many_connections_takes_turns)
+{
+	const uint32_t *live = &rig.vsock.table.count, *rest = &rig.vsock.ports.quarantine.count;
+	uint32_t before;
+	struct vrig_conn c;
+
+	start(32);
+	ask_many(900);
+	cr_assert(*live == 600 && *rest == 300);
+	before = *live + *rest;
+	virtio_device_reset(&rig.vsock.dev);
+	cr_assert(rig.vsock.dev.resetting);
+	while (rig.vsock.dev.resetting) {
+		cr_assert_leq(before - *live - *rest, 128u);
+		before = *live + *rest;
+		cr_assert(fake_io_turn(rig.reactor));
+	}
+	cr_assert(*live == 0 && *rest == 0);
+	vrig_run(&rig);
+	cr_assert_eq(rig.vsock.count, 0u);
+	vrig_start(&rig, 32, 4096);
+	c = vrig_guest_connects(&rig, PORT, 3);
+	close(c.fd);
+	vrig_finish(&rig);
+}
+
 Test(hostile_vsock, flood_of_resets_gets_no_answer)
 {
 	struct vsock_header h = {.src_cid = VRIG_CID,

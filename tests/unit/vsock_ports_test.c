@@ -99,7 +99,7 @@ Test(vsock_ports, resting_again_starts_anew)
 	vsock_ports_rest(&ports, &key, 100);
 	cr_assert(vsock_ports_is_resting(&ports, &key, VSOCK_QUARANTINE_NS + 99));
 	cr_assert_eq(vsock_ports_resting(&ports, 100), 1u);
-	vsock_ports_forget(&ports);
+	cr_assert_not(vsock_ports_forget(&ports, UINT32_MAX));
 	cr_assert_not(vsock_ports_is_resting(&ports, &key, 100));
 	cr_assert_eq(ports.uses[0], 0u);
 }

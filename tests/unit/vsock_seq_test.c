@@ -404,6 +404,66 @@ Test(vsock_seq_start, credit_shrinks_in_the_middle_of_a_record)
 	vrig_finish(&rig);
 }
 
+#define TALKERS 24u
+#define LEN     60000u
+
+/* All have something for the guest, which has room for all of it but no credit; then it gives it to
+ * all at once. */
+static void all_talk(struct vrig_conn *c, uint16_t type)
+{
+	start(VSOCK_F_SEQPACKET, 8, VRIG_SLOT_BYTES);
+	for (uint32_t i = 0; i < TALKERS; i++) {
+		c[i] = vrig_guest_connects_as(&rig, PORT, GUEST_PORT + i, type);
+		c[i].buf_alloc = 0;
+		vrig_op(&rig, &c[i], VSOCK_OP_CREDIT_UPDATE, 0);
+		vrig_run(&rig);
+		client_writes(&c[i], i, LEN);
+		vrig_expect(&rig, &c[i], VSOCK_OP_CREDIT_REQUEST, &packet);
+	}
+	vrig_rx_add(&rig, TALKERS);
+	for (uint32_t i = 0; i < TALKERS; i++) {
+		c[i].buf_alloc = VRIG_SLOT_BYTES;
+		vrig_op(&rig, &c[i], VSOCK_OP_CREDIT_UPDATE, 0);
+	}
+}
+
+static void all_close(struct vrig_conn *c)
+{
+	for (uint32_t i = 0; i < TALKERS; i++)
+		close(c[i].fd);
+	vrig_finish(&rig);
+}
+
+Test(vsock_seq_start, a_turn_copies_no_more_messages_than_its_share)
+{
+	uint64_t *total = &rig.vsock.figures.bytes_to_guest, before, most = 0;
+	struct vrig_conn c[TALKERS];
+
+	all_talk(c, VSOCK_TYPE_SEQPACKET);
+	do {
+		before = *total;
+		fake_io_turn(rig.reactor);
+		most = *total - before > most ? *total - before : most;
+	} while (*total < TALKERS * LEN);
+	cr_assert_lt(most, VIRTIO_BUDGET_BYTES + LEN);
+	all_close(c);
+}
+
+Test(vsock_seq_start, a_turn_reads_no_more_of_streams_than_its_share)
+{
+	uint64_t *total = &rig.vsock.figures.bytes_to_guest;
+	struct vrig_conn c[TALKERS];
+	unsigned int most = 0;
+
+	all_talk(c, VSOCK_TYPE_STREAM);
+	do {
+		fake_io_turn(rig.reactor);
+		most = rig.vsock.rx_ops_busy > most ? rig.vsock.rx_ops_busy : most;
+	} while (*total < TALKERS * LEN);
+	cr_assert_leq(most, VIRTIO_BUDGET_BYTES / (VRIG_SLOT_BYTES - VSOCK_HEADER_BYTES) + 1);
+	all_close(c);
+}
+
 /* --- types --- */
 
 Test(vsock_seq, the_type_of_the_clients_socket_must_be_the_guests)

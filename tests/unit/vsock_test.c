@@ -713,6 +713,32 @@ Test(vsock, TRANSPORT_RESET_waits_for_a_buffer)
 	cr_assert_null(event_take(&len), "once");
 }
 
+/* The guest has no buffers, and so many of its packets want an answer that the next ones wait. */
+Test(vsock, a_restore_lets_go_on_what_waited_for_room)
+{
+	const struct vsock_header h = {.src_cid = VRIG_CID,
+		.dst_cid = VSOCK_CID_HOST,
+		.dst_port = PORT,
+		.type = VSOCK_TYPE_STREAM,
+		.op = VSOCK_OP_REQUEST};
+	uint32_t *replies = &rig.vsock.replies_count;
+
+	rig.rx_again = false;
+	do {
+		while (vrig_send(&rig, &h, NULL, 0))
+			;
+		vrig_run(&rig);
+	} while (*replies < VSOCK_REPLIES_MAX);
+	while (vrig_send(&rig, &h, NULL, 0))
+		;
+	vrig_run(&rig);
+	cr_assert_eq(*replies, VSOCK_REPLIES_MAX);
+	vsock_restored(&rig.vsock);
+	cr_assert_eq(*replies, 0u);
+	vrig_run(&rig);
+	cr_assert_gt(*replies, 0u);
+}
+
 Test(vsock, NoResponseToSpuriousReset)
 {
 	struct vrig_conn c = guest_conn(PORT, GUEST_PORT);
