@@ -103,15 +103,22 @@ bool vsock_request(struct vsock *v, const struct vsock_header *h, const struct v
 	return true;
 }
 
-/* The type of connections over this socket; -EPROTOTYPE: there is none. */
+static int socket_option(int fd, int name)
+{
+	int value;
+	socklen_t len = sizeof(value);
+
+	return getsockopt(fd, SOL_SOCKET, name, &value, &len) ? -1 : value;
+}
+
+/* The type of connections over this socket; -EPROTOTYPE: there is none. Of messages only Unix
+ * sockets tell the length before they are read: others always say 0, which we would ask again and
+ * again. */
 static int type_of(int fd)
 {
-	int type;
-	socklen_t len = sizeof(type);
+	int type = socket_option(fd, SO_TYPE);
 
-	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len))
-		return -EPROTOTYPE;
-	if (type == SOCK_SEQPACKET)
+	if (type == SOCK_SEQPACKET && socket_option(fd, SO_DOMAIN) == AF_UNIX)
 		return VSOCK_TYPE_SEQPACKET;
 	return type == SOCK_STREAM ? VSOCK_TYPE_STREAM : -EPROTOTYPE;
 }

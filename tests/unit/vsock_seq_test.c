@@ -489,6 +489,21 @@ Test(vsock_seq, the_type_of_the_clients_socket_must_be_the_guests)
 	}
 }
 
+/* Of a record that is there it says that it has 0 bytes. */
+Test(vsock_seq, messages_only_over_unix_sockets)
+{
+	struct vrig_conn c = {PORT, GUEST_PORT, VRIG_BUF_ALLOC, 0, -1, VSOCK_TYPE_SEQPACKET, 0};
+	int fd = socket(AF_VSOCK, SOCK_SEQPACKET, 0);
+
+	if (fd < 0)
+		cr_skip_test("this kernel has no AF_VSOCK with SOCK_SEQPACKET");
+	vrig_op(&rig, &c, VSOCK_OP_REQUEST, 0);
+	vrig_run(&rig);
+	cr_assert_eq(rig.accept_count, 1u);
+	vsock_accepted(&rig.vsock, &rig.accepts[--rig.accept_count], fd);
+	vrig_expect(&rig, &c, VSOCK_OP_RST, &packet);
+}
+
 Test(vsock_seq, a_packet_of_the_other_type_resets)
 {
 	struct vrig_conn c = connected(GUEST_PORT), stream = c;
