@@ -47,11 +47,16 @@ static void probe_change(const struct mem *m)
 		m->size.plugged_size);
 }
 
+/* The driver has asked for it, and is not told by an interrupt; but what it has read of the
+ * configuration may be half of the old value (§4.1.4.3.1). */
 static void plugged_set(struct mem *m, uint64_t plugged_size)
 {
+	if (plugged_size == m->size.plugged_size)
+		return;
 	m->size.plugged_size = plugged_size;
 	probe_change(m);
 	config_put(m, CONFIG_PLUGGED_SIZE, plugged_size);
+	m->dev.generation++;
 }
 
 int mem_request(struct mem *m, uint64_t requested_size, struct diag *d)

@@ -74,7 +74,8 @@ void mem_figures(const struct mem *m, struct mem_figures *to);
 bool mem_region_check(const struct gmem_region *r, unsigned int bits, struct diag *d);
 
 /* --- private to mem*.c --- */
-/* Takes or gives slots and memory; false: it could not, and nothing has changed. Helper thread. */
+/* Takes or gives slots and memory; job.err: it could not, and nothing has changed. Helper thread.
+ */
 void mem_job_work(struct reactor_job *job);
 
 extern const struct device_class mem_device_class;

@@ -161,6 +161,24 @@ Test(mem, config_space)
 	cr_assert_eq(config(48), 3 * BLOCK, "the guest cannot write it");
 }
 
+/* A driver that has read one half of it reads both again. */
+Test(mem, the_generation_tells_that_the_plugged_size_has_changed)
+{
+	uint8_t before;
+
+	start(3);
+	before = mem.dev.generation;
+	cr_assert_eq(plug(0, 2), MEM_RESP_ACK);
+	cr_assert_neq(mem.dev.generation, before);
+	before = mem.dev.generation;
+	cr_assert_eq(plug(2, 2), MEM_RESP_NACK);
+	cr_assert_eq(state(0, 2), MEM_STATE_PLUGGED);
+	cr_assert_eq(mem.dev.generation, before);
+	cr_assert_eq(unplug(0, 1), MEM_RESP_ACK);
+	cr_assert_neq(mem.dev.generation, before);
+	cr_assert_eq(rig.config_irqs, 1, "it has asked for that itself");
+}
+
 Test(mem, requests_that_cannot_be_are_refused)
 {
 	struct diag d;
