@@ -2,9 +2,8 @@
 /* Credit of one connection, both ways (virtio 1.2 §5.10.6.3). Counters wrap at 32 bits; only their
  * differences mean anything.
  *
- *   client → guest:  peer_fwd_cnt ─── in flight ─── tx_cnt ─── free ─── peer_fwd_cnt +
- * peer_buf_alloc guest → client:  fwd_cnt ─── not yet in the socket ─── rx_cnt ─── room ─── fwd_cnt
- * + buf_alloc */
+ *   client → guest:  peer_fwd_cnt ── in flight ── tx_cnt ── free ── peer_fwd_cnt + peer_buf_alloc
+ *   guest → client:  fwd_cnt ── not yet in the socket ── rx_cnt ── room ── fwd_cnt + buf_alloc */
 #ifndef VIRTIO_VSOCK_CREDIT_H
 #define VIRTIO_VSOCK_CREDIT_H
 

@@ -2,11 +2,11 @@
 /* SEQPACKET: messages keep their boundaries, as records of the client's SOCK_SEQPACKET socket.
  *
  *   guest → client: a message of one packet leaves at once, straight from guest memory; one of
- * several packets, or that the socket does not take now, is kept until it is complete client →
- * guest: the length of the next record is looked up first; when the guest has credit for all of it,
- * it is read straight into receive buffers, or, where those at hand are too small, into a copy that
- * is delivered piece by piece: one connection at a time, so that a guest without buffers costs one
- * message of memory
+ *     several packets, or that the socket does not take now, is kept until it is complete
+ *   client → guest: the length of the next record is looked up first; when the guest has credit for
+ *     all of it, it is read straight into receive buffers, or, where those at hand are too small,
+ *     into a copy that is delivered piece by piece: one connection at a time, so that a guest
+ *     without buffers costs one message of memory
  *
  * Calls on sockets here never wait. An empty message would be the end of file to a Unix socket's
  * reader, so it is dropped in both directions; MSG_EOR of a guest has no counterpart there and ends

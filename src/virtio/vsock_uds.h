@@ -2,8 +2,9 @@
 /* Vsock over Unix sockets (vsock_uds_path), as other monitors and systemd's ssh proxy have it.
  *
  *   host → guest: connect to <path>, write "CONNECT <port>\n", read "OK <host_port>\n", talk; if
- * the guest refuses, the socket is closed guest → host: a REQUEST for port P, on which nobody
- * listens, becomes a connection to <path>_P, of the same type as the guest's socket
+ *     the guest refuses, the socket is closed
+ *   guest → host: a REQUEST for port P, on which nobody listens, becomes a connection to <path>_P,
+ *     of the same type as the guest's socket
  *
  * The handshake may come in pieces, and what the peer writes behind it is the guest's. Nothing here
  * waits for a peer. Home reactor, but for init and finish. */
