@@ -6,6 +6,7 @@ usage: ringctl_test.py RINGCTL-PROGRAM SOURCE-FOLDER
 """
 import json
 import os
+import queue
 import re
 import signal
 import subprocess
@@ -285,11 +286,11 @@ class LaunchTest(RingctlTest):
         self.run_ctl("launch", "x", "-d", status=UNREACHABLE)
 
     def test_progress_on_a_terminal(self):
-        calls = []
-        self.daemon.on[wire.LAUNCH] = lambda c, m: calls.append((c, m))
+        calls = queue.Queue()
+        self.daemon.on[wire.LAUNCH] = lambda c, m: calls.put((c, m))
         with terminal.Terminal(self.command("launch", "slow", "-d")) as term:
             term.expect(b"launching slow, ")
-            connection, message = calls[0]
+            connection, message = calls.get(timeout=terminal.PATIENCE)
             connection.reply(message)
             term.expect(b"\r\x1b[K")
             term.expect(b"slow is running")
@@ -386,10 +387,10 @@ class GuestTest(RingctlTest):
             self.assertNotEqual(term.settings(), term.before)
             term.stop()
             self.assertEqual(term.settings(), term.before)
+            term.drain()
             term.send_signal(signal.SIGCONT)
-            term.output = b""
             term.expect(b"web-1")
-            self.assertNotEqual(term.settings(), term.before)
+            term.wait_raw()
             term.type(b"q")
             self.assertEqual(term.wait(), OK)
             self.assertEqual(term.settings(), term.before)

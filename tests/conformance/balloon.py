@@ -156,7 +156,7 @@ class Balloon(daemon.Case):
         other = self.daemon.client().connect("web").balloon()
         balloon.request(100)
         other.request(300)
-        self.until(lambda: other.size()[0] in (100, 300))
+        self.until(lambda: balloon.size()[0] in (100, 300))  # so the first request has come
         self.reach(other, 500)
         self.assertEqual(balloon.size(), (500, 500))
         other.release()

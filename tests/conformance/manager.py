@@ -19,7 +19,7 @@ class Manager(daemon.Case):
     def test_launch_runs_the_guest(self):
         guest = self.launch(cpus=2)
         self.assertEqual(self.status("web"), "RUNNING")
-        self.assertIn(b"2 CPUs", self.shell(guest).command("info") + b"2 CPUs")
+        self.assertIn(b"cpus: 2 of 2 run", self.shell(guest).command("cpu"))
         self.assertEqual(self.client.get_info("web")["num_cpus"], 2)
 
     def test_launch_while_started(self):

@@ -135,7 +135,8 @@ class Guests(daemon.Case):
     def test_serial_output_before_the_first_reader_is_kept(self):
         lifecycle, _, guest = self.running()
         self.until(lambda: self.client.get_info("web")["exits"])
-        self.assertIn(b"Ringvisor guest", self.shell(guest).data + b"Ringvisor guest")
+        with daemon.Serial(guest.serial()) as serial:
+            self.assertIn(b"Ringvisor guest", serial.expect(daemon.PROMPT))
         lifecycle.stop()
 
     def test_serial_before_run(self):

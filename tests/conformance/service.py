@@ -219,17 +219,21 @@ class Handover(daemon.Case):
                 "os.environ['LISTEN_PID'] = str(os.getpid())\n"
                 "os.execv(sys.argv[2], sys.argv[2:])\n")
         ready = os.path.join(self.daemon.folder.name, "ready")
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-c", code, str(listening), daemon.program(), "serve"],
             pass_fds=[listening], stderr=subprocess.PIPE, text=True,
             env={**os.environ, "NOTIFY_SOCKET": ready, "LISTEN_FDS": "1", **environment})
+        self.addCleanup(process.stderr.close)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        return process
 
     def test_a_socket_that_was_handed_over_is_used(self):
         path = os.path.join(self.daemon.folder.name, "given")
         with socket.socket(socket.AF_UNIX) as listening:
             listening.bind(path)
             listening.listen()
-            client = wire.Client(path)  # before anybody accepts
+            client = wire.Client(path, daemon.PATIENCE)  # before anybody accepts
             self.addCleanup(client.close)
             process = self.start(listening.fileno(), {})
         try:

@@ -342,7 +342,7 @@ class ToTheGuest(Talking):
         host_port, sock = self.connect(ECHO)
         self.assertIn(host_port, EPHEMERAL)
         sock.sendall(b"hello")
-        self.assertEqual(sock.recv(5, socket.MSG_WAITALL), b"hello")
+        self.assertEqual(daemon.receive(sock, 5), b"hello")
         sock.sendall(b"and bye")
         sock.shutdown(socket.SHUT_WR)
         self.assertEqual(self.everything(sock), b"and bye")
@@ -424,12 +424,12 @@ class ToTheGuest(Talking):
             self.until(lambda: "ringvisor_connections 1\n" in self.client.metrics())
             sock.settimeout(daemon.PATIENCE)
             sock.sendall(b"still")
-            self.assertEqual(sock.recv(5, socket.MSG_WAITALL), b"still")
+            self.assertEqual(daemon.receive(sock, 5), b"still")
 
     def test_figures(self):
         _, sock = self.connect(ECHO)
         sock.sendall(bytes(5000))
-        sock.recv(5000, socket.MSG_WAITALL)
+        self.assertEqual(len(daemon.receive(sock, 5000)), 5000)
         self.vsock.listen(1)
         self.serial.command("vsock connect 2 nobody")
         metrics = self.client.metrics()

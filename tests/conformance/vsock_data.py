@@ -181,7 +181,7 @@ class VsockData(daemon.Case):
         exchange_all([e])
         self.assertEqual(e.got, e.data)
         for sock in slow:
-            self.assertEqual(sock.recv(4, socket.MSG_WAITALL), source_pattern(4))
+            self.assertEqual(daemon.receive(sock, 4), source_pattern(4))
 
     def test_a_thousand_at_once(self):
         rng = random.Random(4)
@@ -198,7 +198,7 @@ class VsockData(daemon.Case):
         """It polls for some microseconds after the last packet, then it sleeps."""
         sock = self.dial(ECHO)
         sock.sendall(b"hello")
-        self.assertEqual(sock.recv(5, socket.MSG_WAITALL), b"hello")
+        self.assertEqual(daemon.receive(sock, 5), b"hello")
 
         def quiet():
             before = self.daemon.cpu_ticks()
@@ -207,7 +207,7 @@ class VsockData(daemon.Case):
 
         self.until(quiet)
         sock.sendall(b"again")
-        self.assertEqual(sock.recv(5, socket.MSG_WAITALL), b"again")
+        self.assertEqual(daemon.receive(sock, 5), b"again")
 
     def test_nobody_listens(self):
         with self.assertRaises(ConnectionRefusedError):

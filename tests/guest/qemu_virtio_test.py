@@ -53,8 +53,12 @@ class VirtioGuest(Guest):
             "-device", "virtserialport,chardev=c,nr=1" if port else "virtconsole,chardev=c",
         ], machine="q35")
         listener.settimeout(TIMEOUT_S)
-        with listener:
-            self.console, _ = listener.accept()
+        try:
+            with listener:
+                self.console, _ = listener.accept()
+        except OSError:
+            super().__exit__()
+            raise
         self.console.settimeout(TIMEOUT_S)
 
     def __exit__(self, *exception):

@@ -60,7 +60,7 @@ class Hostile(daemon.Case):
     def echo(self):
         with self.connect_witness() as sock:
             sock.sendall(b"still here")
-            self.assertEqual(sock.recv(10, socket.MSG_WAITALL), b"still here")
+            self.assertEqual(daemon.receive(sock, 10), b"still here")
 
     def listener(self):
         """Another client's endpoint, which listens."""

@@ -37,7 +37,7 @@ class Witness(threading.Thread):
             while not self.over.wait(0.002):
                 start = time.monotonic()
                 self.sock.sendall(b"%08d" % self.count)
-                if self.sock.recv(8, socket.MSG_WAITALL) != b"%08d" % self.count:
+                if daemon.receive(self.sock, 8) != b"%08d" % self.count:
                     raise AssertionError("other bytes came back")
                 self.worst = max(self.worst, time.monotonic() - start)
                 self.count += 1
@@ -88,7 +88,7 @@ class Cycles(daemon.Case):
         with sock:
             if number % 3 == 2:
                 return
-            self.assertEqual(sock.recv(16, socket.MSG_WAITALL), b"%016d" % number)
+            self.assertEqual(daemon.receive(sock, 16), b"%016d" % number)
             if number % 3:
                 sock.shutdown(socket.SHUT_WR)
                 self.assertEqual(sock.recv(1), b"")

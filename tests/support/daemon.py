@@ -22,7 +22,7 @@ import unittest
 import wire
 
 SKIPPED = 77  # what ctest takes for "could not run here"
-PATIENCE = 60  # seconds; for a slow, busy machine under a sanitizer
+PATIENCE = wire.PATIENCE
 PROMPT = b"> "
 
 
@@ -39,6 +39,15 @@ def program():
 def sanitized():
     """A sanitizer's allocator keeps what is freed, and ends a program that is short of memory."""
     return any(f"/{kind}/" in program() for kind in ("asan", "tsan"))
+
+
+def receive(sock, size):
+    """Exactly so many bytes, less only before the end. MSG_WAITALL does not wait on a socket with a
+    timeout."""
+    data = b""
+    while len(data) < size and (more := sock.recv(size - len(data))):
+        data += more
+    return data
 
 
 NOBODY = 65534

@@ -15,7 +15,6 @@ import os
 import selectors
 import socket
 import threading
-import time
 
 import wire
 from wire import Message, Reader, Writer
@@ -62,7 +61,6 @@ class FakeDaemon:
         self.path = os.path.join(folder, "fake.sock")
         self.guests, self.streams, self.on, self.calls = {}, {}, {}, []
         self.greeting = b"fake guest\r\n"
-        self.lock = threading.Lock()
         self.selector = selectors.DefaultSelector()
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.listener.bind(self.path)
@@ -88,17 +86,6 @@ class FakeDaemon:
         os.write(self.wake_out, b"x")
         if threading.current_thread() is not self.thread:
             self.thread.join()
-
-    def wait_for(self, method, timeout=10):
-        """Waits until a call of that method has come."""
-        deadline = time.monotonic() + timeout
-        while time.monotonic() < deadline:
-            with self.lock:
-                for message in self.calls:
-                    if message.method == method:
-                        return message
-            time.sleep(0.005)
-        raise TimeoutError(f"no call of {method:#x}")
 
     def _loop(self):
         while self.running:
@@ -134,8 +121,7 @@ class FakeDaemon:
         except (wire.Disconnected, wire.WireError):
             self._drop(connection)
             return
-        with self.lock:
-            self.calls.append(message)
+        self.calls.append(message)
         handler = self.on.get(message.method) or self.HANDLERS.get(message.method)
         try:
             if handler is None:

@@ -10,6 +10,8 @@ import subprocess
 import termios
 import time
 
+PATIENCE = 60  # seconds; for a slow, busy machine under a sanitizer
+
 
 class Terminal:
     """with Terminal([program, …]) as t: t.expect(b"…"), t.type(b"…"), t.settings(), t.wait()
@@ -54,7 +56,13 @@ class Terminal:
             if error.errno != errno.EIO:
                 raise
 
-    def expect(self, text, timeout=10):
+    def drain(self):
+        """Takes in what is there, and forgets it; of a program that is stopped, all."""
+        while select.select([self.master], [], [], 0)[0]:
+            self.read(0)
+        self.output = b""
+
+    def expect(self, text, timeout=PATIENCE):
         """Reads until `text` has been printed; forgets all up to there."""
         deadline = time.monotonic() + timeout
         while text not in self.output:
@@ -85,14 +93,14 @@ class Terminal:
         if not state or state.si_status != number:
             raise AssertionError(f"the program was not stopped by signal {number}: {state}")
 
-    def wait_raw(self, timeout=10):
+    def wait_raw(self, timeout=PATIENCE):
         deadline = time.monotonic() + timeout
         while not self.is_raw():
             if time.monotonic() > deadline:
                 raise AssertionError("the terminal does not become raw")
             self.read(0.01)
 
-    def wait(self, timeout=10):
+    def wait(self, timeout=PATIENCE):
         """The exit status; negative if a signal ended it."""
         deadline = time.monotonic() + timeout
         while self.process.poll() is None:

@@ -22,6 +22,7 @@ REPLY, ERROR, EVENT = 1, 2, 4
 HEADER = struct.Struct("<IIIHBB")
 SIZE_MAX = 65536
 FDS_MAX = 4
+PATIENCE = 60  # seconds; for a slow, busy machine under a sanitizer
 SERVER_TXID = 0x80000000
 
 INFO, LIST, OPEN_LIFECYCLE, LAUNCH, FORCE_SHUTDOWN, CONNECT, GET_INFO, METRICS = range(1, 9)
@@ -377,7 +378,7 @@ class Channel:
             os.close(self.fds.popleft())
         self.sock.close()
 
-    def send_raw(self, data, fds=(), timeout=10):
+    def send_raw(self, data, fds=(), timeout=PATIENCE):
         """Any bytes; the descriptors ride on the first one."""
         view, ancillary = memoryview(data), []
         if fds:
@@ -416,7 +417,7 @@ class Channel:
                                f"end of stream within a message: {self.buffer.hex()}")
         self.buffer += data
 
-    def recv(self, timeout=10):
+    def recv(self, timeout=PATIENCE):
         """The next message; TimeoutError, Disconnected or WireError."""
         deadline = time.monotonic() + timeout
         while True:
@@ -445,7 +446,7 @@ class Client:
     """One connection. Replies that nobody waits for yet are kept, events as well (.events); calls of
     the server (Accept) wait in .accepts."""
 
-    def __init__(self, path=None, timeout=10):
+    def __init__(self, path=None, timeout=PATIENCE):
         self.timeout = timeout
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         sock.settimeout(timeout)

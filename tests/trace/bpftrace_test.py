@@ -3,6 +3,7 @@
 """Each of examples/bpftrace runs against a daemon with a busy guest and shows something."""
 import glob
 import os
+import re
 import shutil
 import signal
 import socket
@@ -13,6 +14,7 @@ import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 import daemon  # noqa: E402
+from tracing import semaphores  # noqa: E402
 
 RINGCTL = os.environ.get("RINGCTL", "ringctl")
 SCRIPTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "examples", "bpftrace")
@@ -35,12 +37,19 @@ class BpftraceTest(daemon.ToolCase):
                 client.sendall(b"CONNECT 7\n")
                 if client.recv(64).startswith(b"OK "):
                     client.sendall(b"hello")
-                    said = client.recv(5, socket.MSG_WAITALL)
+                    said = daemon.receive(client, 5)
+
+    def wait_attached(self, script):
+        """BEGIN is run before the script's other probes are attached."""
+        names = set(re.findall(r"^usdt:.*:ringvisor:(\w+)", script, re.M))
+        deadline = time.monotonic() + daemon.PATIENCE
+        while not all(semaphores(self.daemon.pid)[name] for name in names):
+            self.assertLess(time.monotonic(), deadline, names)
+            time.sleep(0.05)
 
     def run_script(self, path):
         with open(path, encoding="utf-8") as script:
             text = script.read()
-        # So that the load begins when all is attached.
         tracer = subprocess.Popen(["bpftrace", "-p", str(self.daemon.pid), "-e",
                                    text + '\nBEGIN { printf("attached\\n"); }'],
                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -53,6 +62,7 @@ class BpftraceTest(daemon.ToolCase):
             if line == "attached\n":
                 break
         if tracer.poll() is None:
+            self.wait_attached(text)
             path = os.path.join(self.folder.name, "vsock")
             self.ctl("launch", "busy", "-d", "--memory", "32M", "--virtio-rng", "on",
                      "--virtio-vsock", "on", "--vsock-uds-path", path)

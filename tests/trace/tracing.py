@@ -30,7 +30,7 @@ class Tracer:
         self.errors = []
         self.process = subprocess.Popen([RINGTRACE, "--pid", str(pid), *arguments],
                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        self.output = None
+        self.output = ""
         for line in self.process.stderr:
             self.errors.append(line)
             if "attached to process" in line:
@@ -43,7 +43,16 @@ class Tracer:
         self.more.start()
 
     def _read(self):
-        self.output = self.process.stdout.read()
+        for line in self.process.stdout:
+            self.output += line
+
+    def wait_for(self, pattern, meanwhile=lambda: time.sleep(0.01)):
+        """Until it has printed a line like that."""
+        deadline = time.monotonic() + daemon.PATIENCE
+        while not re.search(pattern, self.output, re.M):
+            if time.monotonic() > deadline or not self.reader.is_alive():
+                raise AssertionError(f"{pattern} did not come: {self.output}")
+            meanwhile()
 
     def finish(self):
         if self.process.poll() is None:
