@@ -28,6 +28,10 @@ struct device_class {
 	 * out of the config. */
 	enum guest_error (*create)(struct device **dev, struct machine *m, struct guest_config *c,
 		unsigned int index, struct diag *d);
+	/* Takes the names on the host that the config gives it, when all else of the machine has
+	 * been made. Helper thread: may block. Returns as create does. NULL: nothing to do. */
+	enum guest_error (*publish)(
+		struct device *dev, const struct guest_config *c, struct diag *d);
 	/* The machine has its home reactor now: descriptors may be registered. Home reactor. NULL:
 	 * nothing to do. */
 	void (*attach)(struct device *dev);

@@ -88,6 +88,21 @@ static enum guest_error check_overlap(const struct machine *m, struct diag *d)
 	return GUEST_OK;
 }
 
+/* Last, so that who finds a name finds a machine behind it. */
+static enum guest_error publish_devices(
+	struct machine *m, const struct guest_config *c, struct diag *d)
+{
+	enum guest_error err = GUEST_OK;
+
+	list_for_each (l, &m->devices) {
+		struct device *dev = list_entry(l, struct device, link);
+
+		if (!err && dev->class->publish)
+			err = dev->class->publish(dev, c, d);
+	}
+	return err;
+}
+
 static int load_files(struct machine *m, const struct machine_params *p, struct blob *kernel,
 	struct blob *initrd, char *cmdline, struct diag *d)
 {
@@ -156,6 +171,8 @@ enum guest_error machine_build(struct machine **out, const struct machine_params
 		err = check_overlap(m, d);
 	if (!err)
 		err = build_kernel(m, p, d);
+	if (!err)
+		err = publish_devices(m, p->config, d);
 	if (err)
 		machine_destroy(m);
 	else

@@ -57,14 +57,17 @@ static enum guest_error reserve_ports(struct vsock *v, const struct guest_config
 	return GUEST_OK;
 }
 
-static enum guest_error join_neighbours(
-	struct vsock_device *vd, struct machine *m, const struct guest_config *c, struct diag *d)
+/* Where others find this guest: its socket, its address. */
+static enum guest_error vsock_publish(
+	struct device *dev, const struct guest_config *c, struct diag *d)
 {
-	bool wanted = c->vsock_guest_to_guest;
+	struct neighbours *all = c->vsock_guest_to_guest ? dev->machine->neighbours : NULL;
+	struct vsock_device *vd = device_of(dev);
+	enum guest_error err = vsock_uds_init(&vd->uds, &vd->vsock, c->vsock_uds_path, d);
 
-	if (vsock_guests_init(&vd->guests, &vd->vsock, wanted ? m->neighbours : NULL, d))
-		return GUEST_DUPLICATE_PUBLIC_SERVICES;
-	return GUEST_OK;
+	if (!err && vsock_guests_init(&vd->guests, &vd->vsock, all, d))
+		err = GUEST_DUPLICATE_PUBLIC_SERVICES;
+	return err;
 }
 
 /* How many connections one guest may have, by the files that this process may open. */
@@ -100,10 +103,6 @@ static enum guest_error vsock_create(struct device **dev, struct machine *m, str
 	err = virtio_function_add(&vd->function, &vd->vsock.dev, &params, d);
 	if (!err)
 		err = reserve_ports(&vd->vsock, c, d);
-	if (!err)
-		err = vsock_uds_init(&vd->uds, &vd->vsock, c->vsock_uds_path, d);
-	if (!err)
-		err = join_neighbours(vd, m, c, d);
 	if (err)
 		vsock_destroy(&vd->function.base);
 	else
@@ -197,6 +196,7 @@ const struct device_class vsock_class = {
 	.config_bit = CONFIG_BIT(CONFIG_VSOCK),
 	.wanted = vsock_wanted,
 	.create = vsock_create,
+	.publish = vsock_publish,
 	.attach = vsock_attach,
 	.stop = vsock_stop,
 	.memory_changed = virtio_function_memory_changed,

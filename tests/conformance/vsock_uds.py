@@ -70,6 +70,15 @@ class VsockUds(daemon.Case):
         self.assertIn(self.path, error.detail)
         self.dial()  # the first one's is unharmed
 
+    def test_a_kernel_that_cannot_be_loaded_is_told_of_first(self):
+        self.running(**self.config())
+        for path in self.path, self.path + "2":
+            config = wire.config_table(kernel_type=wire.LINUX, kernel="/no/such/kernel", cpus=1,
+                                       guest_memory=32 << 20, virtio_vsock=1, vsock_uds_path=path)
+            self.guest_error("KERNEL_LOAD_FAILURE", self.client.open_lifecycle("other").create,
+                             config)
+        self.assertFalse(os.path.exists(self.path + "2"))
+
     def test_a_folder_that_is_not_there(self):
         lifecycle = self.client.open_lifecycle("web")
         path = self.path + "/none/v"
