@@ -118,9 +118,11 @@ static int load_files(struct machine *m, const struct machine_params *p, struct 
 			return diag_prefix(d, err, "kernel");
 	}
 	if (c->ramdisk.path || c->ramdisk.fd >= 0) {
-		err = blob_open(initrd, c->ramdisk.path, c->ramdisk.fd, GMEM_MAX_BYTES, d);
+		/* It is read as a whole: no more than could be of use. */
+		err = blob_open(initrd, c->ramdisk.path, c->ramdisk.fd, m->memory_bytes, d);
 		if (err)
-			return diag_prefix(d, err, "initrd");
+			return diag_prefix(d, err, "%s",
+				err == -EFBIG ? "initrd, for the guest's memory" : "initrd");
 		load.initrd = initrd;
 	}
 	err = acpi_build(&m->mem,

@@ -4,6 +4,7 @@
 import os
 import socket
 import sys
+import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
 import daemon  # noqa: E402
@@ -254,6 +255,16 @@ class Errors(daemon.Case):
             self.guest_error("KERNEL_LOAD_FAILURE", lifecycle.create,
                              wire.config_table(kernel=wire.Fd(0), **linux), [null.fileno()])
         self.guest_error("NOT_CREATED", self.client.wait, lifecycle.run())
+
+    def test_an_initrd_that_is_larger_than_memory_is_not_read(self):
+        lifecycle = self.client.open_lifecycle("web")
+        before = self.daemon.status("VmHWM")
+        with tempfile.TemporaryFile() as big:
+            big.truncate(1 << 30)
+            error = self.guest_error("KERNEL_LOAD_FAILURE", lifecycle.create,
+                                     wire.builtin(ramdisk=wire.Fd(0)), [big.fileno()])
+        self.assertIn(f"the limit is {32 << 20}", error.detail)
+        self.assertLess(self.daemon.status("VmHWM") - before, 512 << 10)
 
     def test_internal_error(self):
         guest = self.client.launch("web", wire.builtin())

@@ -262,7 +262,7 @@ static uint64_t msi_take(struct machine_rig *m, uint32_t data, int timeout_ms)
 
 uint64_t machine_rig_wait_msi(struct machine_rig *m, uint32_t data)
 {
-	return msi_take(m, data, 10000);
+	return msi_take(m, data, 60000);
 }
 
 static void nothing(void *arg)
