@@ -84,9 +84,13 @@ static bool accept_send(struct accepts *s, struct slot_accept *asked)
 static void accepts_send(struct accepts *s)
 {
 	while (s->sent_count < ACCEPTS_MAX && !list_empty(&s->waiting)) {
-		struct slot_accept *a = list_first(&s->waiting, struct slot_accept, link);
+		struct slot_listener *l = list_first(&s->waiting, struct slot_listener, turn);
+		struct slot_accept *a = list_first(&l->waiting, struct slot_accept, link);
 
 		list_del(&a->link);
+		list_del(&l->turn);
+		if (!list_empty(&l->waiting))
+			list_add_tail(&s->waiting, &l->turn);
 		if (!accept_send(s, a))
 			slot_accept_answer(a, -1);
 	}
@@ -94,26 +98,31 @@ static void accepts_send(struct accepts *s)
 
 static void accept_late(struct slot_accept *asked)
 {
+	struct slot_listener *l = asked->listener;
+
 	if (asked->sent)
 		asked->sent->asked = NULL;
 	slot_accept_answer(asked, -1);
+	if (list_empty(&l->waiting))
+		list_del(&l->turn);
 }
 
 void accepts_ask(struct accepts *s, struct slot_accept *a)
 {
+	struct slot_listener *l = a->listener;
+
 	slot_accept_wait(a, accept_late);
-	list_add_tail(&s->waiting, &a->link);
+	list_add_tail(&l->waiting, &a->link);
+	if (list_empty(&l->turn))
+		list_add_tail(&s->waiting, &l->turn);
 	accepts_send(s);
 }
 
-void accepts_drop(struct accepts *s, const struct slot_listener *gone)
+void accepts_drop(struct accepts *s, struct slot_listener *gone)
 {
-	list_for_each_safe (l, &s->waiting) {
-		struct slot_accept *a = list_entry(l, struct slot_accept, link);
-
-		if (a->listener == gone)
-			slot_accept_drop(a);
-	}
+	while (!list_empty(&gone->waiting))
+		slot_accept_drop(list_first(&gone->waiting, struct slot_accept, link));
+	list_del(&gone->turn);
 	list_for_each_safe (l, &s->sent) {
 		struct accept *a = list_entry(l, struct accept, link);
 

@@ -9,7 +9,8 @@
 
 struct connection;
 
-/* Accepts that a client has not answered; further ones wait for an answer. */
+/* Accepts that a client has not answered; further ones wait for an answer, the listeners in turns.
+ */
 #define ACCEPTS_MAX 64
 
 /* Embedded in its connection. */
@@ -17,7 +18,7 @@ struct accepts {
 	struct connection *conn;
 	struct list sent; /* struct accept */
 	unsigned int sent_count;
-	struct list waiting; /* struct slot_accept */
+	struct list waiting; /* struct slot_listener.turn: those whose `waiting` is not empty */
 	uint32_t txid;       /* of the last one, without bit 31 */
 };
 
@@ -29,7 +30,7 @@ void accepts_finish(struct accepts *s);
  * without memory: refused. accepts_drop: the listener goes; an answer that still comes has nothing
  * to answer. */
 void accepts_ask(struct accepts *s, struct slot_accept *a);
-void accepts_drop(struct accepts *s, const struct slot_listener *l);
+void accepts_drop(struct accepts *s, struct slot_listener *l);
 
 /* accepts_answered: the client's reply or ERROR reply; its descriptor passes on. False: no call
  * with this txid waits on this object. */

@@ -142,6 +142,8 @@ struct slot_listener *slot_listener_new(struct slot *slot, uint32_t port, uint32
 	}
 	l->bound->holder = l;
 	list_init(&l->link);
+	list_init(&l->turn);
+	list_init(&l->waiting);
 	list_init(&l->early);
 	l->port = port;
 	l->id = id;

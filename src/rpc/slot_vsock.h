@@ -29,6 +29,7 @@ struct slot_listener {
 	void (*asked)(struct slot_listener *l, struct slot_accept *a);
 	/* The VMM is gone, and the listener with it: only the release is left. */
 	void (*gone)(struct slot_listener *l, enum status epitaph);
+	struct list turn, waiting; /* the holder's (rpc/accepts.c) */
 
 	/* Private. */
 	struct slots *slots;

@@ -512,6 +512,27 @@ class FromTheGuest(Talking):
             self.vsock.accept(message).close()
         self.assertIn(b"VERDICT vsock ok", self.serial.expect(daemon.PROMPT))
 
+    def test_a_listener_with_many_requests_holds_up_no_other(self):
+        """They take turns at the places for those without an answer."""
+        other = self.client.launch("other", wire.builtin(virtio_vsock=1, guest_cid=4))
+        serial, acceptor = self.shell(other), other.vsock().listen(1025)
+        self.vsock.listen(1024)
+        self.serial.send("vsock storm 1024 200 200")
+        accepts = [self.vsock.next_accept() for _ in range(ACCEPTS_MAX)]
+        self.until(lambda: 'vsock_connections{guest="web"} 200\n' in self.client.metrics())
+        serial.send("vsock connect 1025 hello")
+        self.until(lambda: 'vsock_connections{guest="other"} 1\n' in self.client.metrics())
+        objects = []
+        for _ in range(201 - ACCEPTS_MAX):
+            self.vsock.accept(accepts.pop(0)[0]).close()
+            accepts.append(self.vsock.next_accept())
+            objects.append(accepts[-1][0].obj)
+        self.assertIn(acceptor, objects[:2])
+        for message, *_ in accepts:
+            self.vsock.accept(message).close()
+        for shell in serial, self.serial:
+            self.assertIn(b"VERDICT vsock ok", shell.expect(daemon.PROMPT))
+
     def test_close_of_the_acceptor_refuses_what_is_pending(self):
         """And leaves what was accepted."""
         acceptor = self.vsock.listen(1024)
