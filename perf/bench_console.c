@@ -15,12 +15,10 @@
 #include <unistd.h>
 
 #include "core/check.h"
-#include "perf/child.h"
-#include "ringvisor/client.h"
+#include "perf/served.h"
 
 #define MESSAGE_BYTES 64
 #define CHAIN_BYTES   4096 /* the guest's buffers */
-#define PATIENCE_MS   20000
 #define QEMU          "qemu-system-x86_64"
 
 /* Which of the two CPUs has what; the client has CPU 0. */
@@ -62,54 +60,37 @@ struct console_bench {
 
 /* --- Ringvisor: a daemon, a guest, GetConsole --- */
 
-static int rv_failed(struct diag *d, const struct rv_error *e)
-{
-	return diag_fail(d, -EIO, "ringvisor serve: %s", e->detail);
-}
-
 static int our_guest(struct console_bench *b, struct diag *d)
 {
-	struct rv_config *config = rv_config_create();
+	struct rv_config *config = served_config(64 << 20);
 	struct rv_error e;
 	rv_object guest;
-	int err = 0;
+	int err;
 
 	if (!config)
 		return -ENOMEM;
-	rv_config_set_kernel_type(config, RV_KERNEL_BUILTIN);
-	rv_config_set_cpus(config, 1);
-	rv_config_set_memory(config, 64 << 20);
 	rv_config_set_device(config, RV_DEVICE_CONSOLE, true);
-	if (rv_config_set_cmdline(config, b->command, &e) ||
-		rv_host_launch(b->client, "bench", config, &guest, PATIENCE_MS, &e))
-		err = rv_failed(d, &e);
+	if (rv_config_set_cmdline(config, b->command, &e))
+		err = served_failed(d, &e);
+	else
+		err = served_launch(b->client, config, &guest, d);
 	rv_config_destroy(config);
-	if (err)
-		return err;
-	return rv_guest_console(b->client, guest, &b->fd, PATIENCE_MS, &e) ? rv_failed(d, &e) : 0;
+	if (!err && rv_guest_console(b->client, guest, &b->fd, SERVED_WAIT_MS, &e))
+		err = served_failed(d, &e);
+	return err;
 }
 
 static int our_start(struct console_bench *b, struct diag *d)
 {
 	char *argv[] = {b->program, "serve", "--socket", b->path, NULL, NULL, NULL};
-	struct rv_error e;
 	int err;
 
 	child_path(b->program, sizeof(b->program), "RINGVISOR", "../src/main/ringvisor");
-	if (access(b->program, X_OK) || access("/dev/kvm", R_OK | W_OK))
-		return diag_fail(d, -ENOTSUP, "no %s or no /dev/kvm", b->program);
 	if (b->of->poll_us) {
 		argv[4] = "--poll-us";
 		argv[5] = (char *)(uintptr_t)b->of->poll_us;
 	}
-	err = child_start(&b->vmm, argv, d);
-	for (unsigned int i = 0; !err && !b->client && i < PATIENCE_MS / 10; i++) {
-		b->client = rv_connect(b->path, NULL, NULL, PATIENCE_MS, &e);
-		if (!b->client)
-			poll(NULL, 0, 10);
-	}
-	if (!err && !b->client)
-		err = rv_failed(d, &e);
+	err = served_start(&b->vmm, argv, b->path, &b->client, d);
 	return err ? err : our_guest(b, d);
 }
 
@@ -150,7 +131,7 @@ static int qemu_start(struct console_bench *b, struct diag *d)
 	if (p.fd < 0)
 		return p.fd;
 	err = child_start(&b->vmm, argv, d);
-	if (!err && poll(&p, 1, PATIENCE_MS) == 1)
+	if (!err && poll(&p, 1, SERVED_WAIT_MS) == 1)
 		b->fd = accept(p.fd, NULL, NULL);
 	else if (!err)
 		err = diag_fail(d, -EIO, QEMU " did not connect its console");
@@ -169,8 +150,7 @@ static void console_teardown(void *state)
 	rv_destroy(b->client);
 	if (b->vmm.pid)
 		child_end(&b->vmm);
-	unlink(b->path);
-	rmdir(b->folder);
+	served_folder_remove(b->folder);
 	free(b);
 }
 
@@ -227,10 +207,10 @@ static int console_setup(
 		return -ENOMEM;
 	b->fd = -1;
 	b->of = v->arg;
-	snprintf(b->folder, sizeof(b->folder), "/tmp/ringbench-XXXXXX");
-	if (!mkdtemp(b->folder)) {
+	err = served_folder_make(b->folder, d);
+	if (err) {
 		free(b);
-		return diag_errno(d, -errno, "a folder for a socket");
+		return err;
 	}
 	snprintf(b->path, sizeof(b->path), "%s/s", b->folder);
 	snprintf(b->command, sizeof(b->command), "run=%s", b->of->guest);
@@ -262,7 +242,7 @@ static bool counters_read(struct console_bench *b, struct counters *c)
 	ssize_t n;
 	int fd;
 
-	if (!b->client || rv_host_metrics(b->client, &fd, PATIENCE_MS, &e))
+	if (!b->client || rv_host_metrics(b->client, &fd, SERVED_WAIT_MS, &e))
 		return false;
 	n = read(fd, text, sizeof(text) - 1);
 	close(fd);

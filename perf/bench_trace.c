@@ -15,12 +15,10 @@
 
 #include "core/check.h"
 #include "perf/bench.h"
-#include "perf/child.h"
 #include "perf/daemon.h"
-#include "ringvisor/client.h"
+#include "perf/served.h"
 
 #define MESSAGE_BYTES 64
-#define CALL_MS       20000
 #define ECHO          "CONNECT 7\n"
 #define MIB           1048576.0
 
@@ -40,45 +38,27 @@ struct trace_bench {
 	uint8_t buf[65536];
 };
 
-static int rv_failed(struct diag *d, const struct rv_error *e)
-{
-	return diag_fail(d, -EIO, "ringvisor serve: %s", e->detail);
-}
-
 /* --- set-up --- */
 
 static int daemon_begin(struct trace_bench *b, struct diag *d)
 {
 	char *argv[] = {b->program, "serve", "--socket", b->path, NULL};
-	struct rv_error e;
-	int err;
 
 	child_path(b->program, sizeof(b->program), "", b->kind->program);
 	if (access(b->program, X_OK))
 		return diag_fail(d, -ENOTSUP,
 			"no %s: cmake --build BUILD --target ringvisor-noprobes", b->program);
-	if (access("/dev/kvm", R_OK | W_OK))
-		return diag_fail(d, -ENOTSUP, "no /dev/kvm");
-	err = child_start(&b->daemon, argv, d);
-	for (unsigned int i = 0; !err && !b->client && i < CALL_MS / 10; i++) {
-		b->client = rv_connect(b->path, NULL, NULL, CALL_MS, &e);
-		if (!b->client)
-			poll(NULL, 0, 10);
-	}
-	return !err && !b->client ? rv_failed(d, &e) : err;
+	return served_start(&b->daemon, argv, b->path, &b->client, d);
 }
 
 static int guest_begin(struct trace_bench *b, rv_object *guest, struct diag *d)
 {
-	struct rv_config *config = rv_config_create();
+	struct rv_config *config = served_config(64 << 20);
 	struct rv_error e;
-	int err = 0;
+	int err;
 
 	if (!config)
 		return -ENOMEM;
-	rv_config_set_kernel_type(config, RV_KERNEL_BUILTIN);
-	rv_config_set_cpus(config, 1);
-	rv_config_set_memory(config, 64 << 20);
 	if (b->kind->console) {
 		rv_config_set_device(config, RV_DEVICE_CONSOLE, true);
 		err = rv_config_set_cmdline(config, "run=console source 1000000000000000", &e);
@@ -86,8 +66,7 @@ static int guest_begin(struct trace_bench *b, rv_object *guest, struct diag *d)
 		rv_config_set_device(config, RV_DEVICE_VSOCK, true);
 		err = rv_config_set_vsock_uds_path(config, b->uds, &e);
 	}
-	if (err || rv_host_launch(b->client, "bench", config, guest, CALL_MS, &e))
-		err = rv_failed(d, &e);
+	err = err ? served_failed(d, &e) : served_launch(b->client, config, guest, d);
 	rv_config_destroy(config);
 	return err;
 }
@@ -108,7 +87,7 @@ static int echo_connect(struct trace_bench *b, struct diag *d)
 	struct sockaddr_un at = {.sun_family = AF_UNIX};
 
 	snprintf(at.sun_path, sizeof(at.sun_path), "%s", b->uds);
-	for (unsigned int i = 0; i < CALL_MS / 10; i++) {
+	for (unsigned int i = 0; i < SERVED_WAIT_MS / 10; i++) {
 		b->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 		if (b->fd >= 0 && !connect(b->fd, (struct sockaddr *)&at, sizeof(at)) &&
 			io_write_all(b->fd, ECHO, strlen(ECHO)) && echo_answers(b->fd))
@@ -150,9 +129,7 @@ static void trace_teardown(void *state)
 	rv_destroy(b->client);
 	if (b->daemon.pid)
 		child_end(&b->daemon);
-	unlink(b->path);
-	unlink(b->uds);
-	rmdir(b->folder);
+	served_folder_remove(b->folder);
 	free(b);
 }
 
@@ -165,8 +142,9 @@ static int trace_start(struct trace_bench *b, struct diag *d)
 	if (!err)
 		err = guest_begin(b, &guest, d);
 	if (!err && b->kind->console)
-		err = rv_guest_console(b->client, guest, &b->fd, CALL_MS, &e) ? rv_failed(d, &e)
-									      : 0;
+		err = rv_guest_console(b->client, guest, &b->fd, SERVED_WAIT_MS, &e)
+			      ? served_failed(d, &e)
+			      : 0;
 	else if (!err)
 		err = echo_connect(b, d);
 	if (!err && b->kind->hist)
@@ -185,10 +163,10 @@ static int trace_setup(
 		return -ENOMEM;
 	b->kind = v->arg;
 	b->fd = -1;
-	snprintf(b->folder, sizeof(b->folder), "/tmp/ringbench-XXXXXX");
-	if (!mkdtemp(b->folder)) {
+	err = served_folder_make(b->folder, d);
+	if (err) {
 		free(b);
-		return diag_errno(d, -errno, "a folder for sockets");
+		return err;
 	}
 	snprintf(b->path, sizeof(b->path), "%s/s", b->folder);
 	snprintf(b->uds, sizeof(b->uds), "%s/v", b->folder);

@@ -281,7 +281,7 @@ static int streams_slice(void *state, struct bench_slice *s, struct diag *d)
 	for (unsigned int i = 0; i < n; i++)
 		p[i] = (struct pollfd){.fd = b->fd[i], .events = POLLIN};
 	do {
-		if (poll(p, n, VSOCK_GUEST_WAIT_MS) <= 0)
+		if (poll(p, n, SERVED_WAIT_MS) <= 0)
 			return failed(d);
 		for (unsigned int i = 0; i < n; i++) {
 			ssize_t got = p[i].revents ? read(b->fd[i], b->buf, sizeof(b->buf)) : 0;

@@ -17,48 +17,32 @@
 
 /* --- the daemon and its guest --- */
 
-static int rv_failed(struct diag *d, const struct rv_error *e)
-{
-	return diag_fail(d, -EIO, "ringvisor serve: %s", e->detail);
-}
-
 static int launch(struct vsock_guest *g, struct diag *d)
 {
-	struct rv_config *config = rv_config_create();
+	struct rv_config *config = served_config(256 << 20);
 	struct rv_error e;
 	rv_object guest;
-	int err = 0;
+	int err;
 
 	if (!config)
 		return -ENOMEM;
-	rv_config_set_kernel_type(config, RV_KERNEL_BUILTIN);
-	rv_config_set_cpus(config, 1);
-	rv_config_set_memory(config, 256 << 20);
 	rv_config_set_device(config, RV_DEVICE_VSOCK, true);
-	if (rv_config_set_vsock_uds_path(config, g->path, &e) ||
-		rv_host_launch(g->client, "bench", config, &guest, VSOCK_GUEST_WAIT_MS, &e) ||
-		rv_guest_serial(g->client, guest, &g->serial, VSOCK_GUEST_WAIT_MS, &e))
-		err = rv_failed(d, &e);
+	if (rv_config_set_vsock_uds_path(config, g->path, &e))
+		err = served_failed(d, &e);
+	else
+		err = served_launch(g->client, config, &guest, d);
 	rv_config_destroy(config);
+	if (!err && rv_guest_serial(g->client, guest, &g->serial, SERVED_WAIT_MS, &e))
+		err = served_failed(d, &e);
 	return err;
 }
 
 static int serve(struct vsock_guest *g, struct diag *d)
 {
 	char *argv[] = {g->program, "serve", "--socket", g->socket, "--cores", g->core, NULL};
-	struct rv_error e;
-	int err;
 
 	child_path(g->program, sizeof(g->program), "RINGVISOR", "../src/main/ringvisor");
-	if (access(g->program, X_OK) || access("/dev/kvm", R_OK | W_OK))
-		return diag_fail(d, -ENOTSUP, "no %s or no /dev/kvm", g->program);
-	err = child_start(&g->daemon, argv, d);
-	for (unsigned int i = 0; !err && !g->client && i < VSOCK_GUEST_WAIT_MS / 10; i++) {
-		g->client = rv_connect(g->socket, NULL, NULL, VSOCK_GUEST_WAIT_MS, &e);
-		if (!g->client)
-			poll(NULL, 0, 10);
-	}
-	return !err && !g->client ? rv_failed(d, &e) : err;
+	return served_start(&g->daemon, argv, g->socket, &g->client, d);
 }
 
 /* The guest's CPU is a thread of the daemon's by the name of "vcpu". */
@@ -97,11 +81,9 @@ int vsock_guest_start(
 	int err, fd;
 
 	*g = (struct vsock_guest){.serial = -1};
-	snprintf(g->folder, sizeof(g->folder), "/tmp/ringbench-XXXXXX");
-	if (!mkdtemp(g->folder)) {
-		g->folder[0] = '\0';
-		return diag_errno(d, -errno, "a folder for sockets");
-	}
+	err = served_folder_make(g->folder, d);
+	if (err)
+		return err;
 	snprintf(g->socket, sizeof(g->socket), "%s/s", g->folder);
 	snprintf(g->path, sizeof(g->path), "%s/v", g->folder);
 	snprintf(g->core, sizeof(g->core), "%d", bench_cpu(o, 0) < 0 ? 0 : bench_cpu(o, 0));
@@ -123,9 +105,6 @@ int vsock_guest_start(
 
 void vsock_guest_end(struct vsock_guest *g)
 {
-	DIR *dir;
-	struct dirent *e;
-
 	if (!g->folder[0])
 		return;
 	if (g->serial >= 0)
@@ -133,12 +112,7 @@ void vsock_guest_end(struct vsock_guest *g)
 	rv_destroy(g->client);
 	if (g->daemon.pid)
 		child_end(&g->daemon);
-	dir = opendir(g->folder);
-	while (dir && (e = readdir(dir)))
-		unlinkat(dirfd(dir), e->d_name, 0);
-	if (dir)
-		closedir(dir);
-	rmdir(g->folder);
+	served_folder_remove(g->folder);
 }
 
 /* --- its shell --- */
@@ -155,7 +129,7 @@ static int verdict_read(struct vsock_guest *g, struct diag *d)
 
 		if (len >= sizeof(g->said) - 1)
 			len = 0;
-		n = poll(&p, 1, VSOCK_GUEST_WAIT_MS) == 1
+		n = poll(&p, 1, SERVED_WAIT_MS) == 1
 			    ? read(g->serial, g->said + len, sizeof(g->said) - 1 - len)
 			    : 0;
 		if (n <= 0)
@@ -229,7 +203,7 @@ double vsock_guest_enters(struct vsock_guest *g)
 	ssize_t n;
 	int fd;
 
-	if (rv_host_metrics(g->client, &fd, VSOCK_GUEST_WAIT_MS, &e))
+	if (rv_host_metrics(g->client, &fd, SERVED_WAIT_MS, &e))
 		return 0;
 	n = read(fd, text, sizeof(text) - 1);
 	close(fd);

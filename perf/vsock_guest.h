@@ -4,14 +4,12 @@
 #ifndef PERF_VSOCK_GUEST_H
 #define PERF_VSOCK_GUEST_H
 
-#include "perf/child.h"
 #include "perf/harness.h"
-#include "ringvisor/client.h"
+#include "perf/served.h"
 
 #define VSOCK_GUEST_ECHO    7u
 #define VSOCK_GUEST_DISCARD 9u
 #define VSOCK_GUEST_SOURCE  19u
-#define VSOCK_GUEST_WAIT_MS 20000
 
 struct vsock_guest {
 	struct child daemon;
