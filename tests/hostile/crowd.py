@@ -102,8 +102,7 @@ class Crowd(daemon.Case):
         if len(os.sched_getaffinity(0)) < 2:
             self.skipTest("this process may use one CPU only")
         super().setUp()
-        self.client.info()
-        self.before = self.daemon.fds()
+        self.before = self.fds_at_rest()
 
     def settle(self, people):
         """Ends every guest, so that no Run is pending any more."""

@@ -57,8 +57,7 @@ class Cycles(daemon.Case):
             with wire.Client(self.daemon.path, daemon.PATIENCE) as client:
                 client.open_lifecycle("web").create(wire.builtin(cpus=0, wayland=0))
 
-        self.client.info()
-        fds = self.daemon.fds()
+        fds = self.fds_at_rest()
         for _ in range(WARM_UP):
             self.assertRaises(wire.CallError, once)
         self.until(lambda: self.daemon.fds() == fds)

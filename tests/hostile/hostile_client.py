@@ -32,7 +32,7 @@ class Hostile(daemon.Case):
         super().setUp()
         self.witness = self.client.launch("witness", wire.builtin())
         self.shell_of_witness = self.shell(self.witness)
-        self.fds = self.daemon.fds()
+        self.fds = self.fds_at_rest()
 
     def tearDown(self):
         self.assertIn(b"VERDICT echo ok", self.shell_of_witness.command("echo alive"))

@@ -30,14 +30,13 @@ class Hostile(daemon.Case):
         self.vsock_of_witness = self.witness.vsock()
         self.echo()
         self.quiet()
-        self.fds = self.daemon.fds()
+        self.fds = self.fds_at_rest()
 
     def quiet(self):
         """Until no connection is left: the daemon closes its end a little after ours."""
         for name in "web", "witness":
             sample = f'vsock_connections{{guest="{name}"}} 0\n'
             self.until(lambda wanted=sample: wanted in self.client.metrics())
-        self.client.info()  # by now the daemon has closed the figures' file as well
 
     def tearDown(self):
         self.echo()

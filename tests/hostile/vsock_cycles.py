@@ -113,7 +113,7 @@ class Cycles(daemon.Case):
                 "rss": self.daemon.status("VmRSS")}
 
     def test_ten_thousand(self):
-        fds = self.daemon.fds()
+        fds = self.fds_at_rest()
         self.cycle(WARM_UP)
         self.until(lambda: self.daemon.fds() == fds)
         before = self.usage()
@@ -130,7 +130,7 @@ class Cycles(daemon.Case):
         self.assertIn(b"bad=0 over_credit=0", self.serial.command("vsock stat"))
 
     def test_a_thousand_at_once(self):
-        fds, rng = self.daemon.fds(), random.Random(6)
+        fds, rng = self.fds_at_rest(), random.Random(6)
         calls = collections.deque(self.start() for _ in range(OUT))
         sockets = []
         for i in range(AT_ONCE):

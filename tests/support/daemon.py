@@ -284,6 +284,11 @@ class Case(unittest.TestCase):
         self.assertGreater(len(error.detail), 10, error.detail)
         return error
 
+    def fds_at_rest(self):
+        """The daemon's descriptors; by now it has closed those that its earlier replies carried."""
+        self.client.info()
+        return self.daemon.fds()
+
     def until(self, condition):
         """Asks again and again, for things of which nobody is told."""
         deadline = time.monotonic() + PATIENCE

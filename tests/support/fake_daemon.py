@@ -82,8 +82,8 @@ class FakeDaemon:
         """As a killed daemon: everything it holds is closed."""
         if not self.running:
             return
-        self.running = False
         os.write(self.wake_out, b"x")
+        self.running = False  # from here on the descriptors are the thread's to close
         if threading.current_thread() is not self.thread:
             self.thread.join()
 
