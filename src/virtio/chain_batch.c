@@ -127,6 +127,22 @@ unsigned int batch_advance(struct chain_batch *b, uint64_t len_bytes, bool end_p
 	return given;
 }
 
+const struct iovec *batch_part(struct chain_batch *b, uint64_t max_bytes, unsigned int *count)
+{
+	const struct iovec *iov = b->iov + b->iov_first;
+	uint64_t left = max_bytes;
+	unsigned int n = 0;
+
+	CHECK(b->iov_count);
+	while (n < b->iov_count && iov[n].iov_len <= left)
+		left -= iov[n++].iov_len;
+	*count = n ? n : 1;
+	if (n)
+		return iov;
+	b->beginning = (struct iovec){.iov_base = iov->iov_base, .iov_len = max_bytes};
+	return &b->beginning;
+}
+
 size_t batch_take(struct chain_batch *b, uint8_t *to, size_t room)
 {
 	const struct iovec *iov = b->iov + b->iov_first;

@@ -26,6 +26,7 @@ struct chain_batch {
 	bool writable; /* the chains' writable parts are transferred; else the readable ones */
 	unsigned int first, count;         /* entries */
 	unsigned int iov_first, iov_count; /* both parts of `iov` that are used */
+	struct iovec beginning;            /* of a buffer that is more than one transfer takes */
 	struct batch_entry entries[BATCH_CHAINS];
 	struct iovec iov[BATCH_IOV_MAX];
 };
@@ -41,6 +42,11 @@ bool batch_fill(struct chain_batch *b);
  * how many. `end_part`: the chain that has only a part of its bytes is given back as well. */
 unsigned int batch_advance(struct chain_batch *b, uint64_t len_bytes, bool end_part);
 
+/* batch_part: what comes next in a batch that is not empty, at most max_bytes of it, for one
+ * transfer. A socket whose other end keeps up with it would else take a guest's gigabytes in one
+ * system call. */
+const struct iovec *batch_part(struct chain_batch *b, uint64_t max_bytes, unsigned int *count);
+
 /* batch_take: a batch that can be read, and has no more than `room` bytes left, is copied to `to`
  * and its chains given back; how many bytes, 0: it has more, or none. */
 size_t batch_take(struct chain_batch *b, uint8_t *to, size_t room);
@@ -52,11 +58,6 @@ void batch_forget(struct chain_batch *b);
 static inline bool batch_is_empty(const struct chain_batch *b)
 {
 	return b->count == 0;
-}
-
-static inline const struct iovec *batch_iov(const struct chain_batch *b)
-{
-	return b->iov + b->iov_first;
 }
 
 #endif

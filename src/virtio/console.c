@@ -126,6 +126,8 @@ static bool write_small(struct console *c, struct virtio_queue *q)
 static enum virtio_serve serve_tx(struct console *c, struct virtio_queue *q)
 {
 	struct chain_batch *b = &c->tx.batch;
+	const struct iovec *iov;
+	unsigned int count;
 
 	if (c->tx.op.in_flight || c->giving_up)
 		return VIRTIO_SERVE_BLOCKED;
@@ -146,7 +148,8 @@ static enum virtio_serve serve_tx(struct console *c, struct virtio_queue *q)
 	c->writing_kept = false;
 	c->write_start_ns = reactor_now_ns(home(c));
 	PROBE(console_write, probe_string(c->dev.env->guest), c, 0);
-	stream_end_writev(&c->end, home(c), &c->tx.op, batch_iov(b), b->iov_count);
+	iov = batch_part(b, VIRTIO_BUDGET_BYTES, &count);
+	stream_end_writev(&c->end, home(c), &c->tx.op, iov, count);
 	return VIRTIO_SERVE_BLOCKED;
 }
 
@@ -217,6 +220,8 @@ static void tx_done(struct io_op *op, int res, uint32_t cqe_flags)
 static enum virtio_serve serve_rx(struct console *c, struct virtio_queue *q)
 {
 	struct chain_batch *b = &c->rx.batch;
+	const struct iovec *iov;
+	unsigned int count;
 
 	if (c->rx.op.in_flight || c->end.in.fd < 0 || c->in_ended || c->drained)
 		return VIRTIO_SERVE_BLOCKED;
@@ -224,7 +229,8 @@ static enum virtio_serve serve_rx(struct console *c, struct virtio_queue *q)
 		virtio_queue_flush(q);
 	if (batch_is_empty(b))
 		return VIRTIO_SERVE_IDLE;
-	io_readv(home(c), &c->rx.op, &c->end.in, batch_iov(b), b->iov_count, (uint64_t)-1);
+	iov = batch_part(b, VIRTIO_BUDGET_BYTES, &count);
+	io_readv(home(c), &c->rx.op, &c->end.in, iov, count, (uint64_t)-1);
 	return VIRTIO_SERVE_BLOCKED;
 }
 

@@ -213,13 +213,14 @@ static bool recv_add(struct vsock_recv *rv, struct vsock_rx_chain *rc)
 	return true;
 }
 
-/* Takes as many buffers as the connection had use for lately, and not more than its credit fills.
- */
+/* Takes as many buffers as the connection had use for lately, and not more than its credit fills,
+ * or than one system call should copy. */
 static uint64_t recv_fill(
 	struct vsock_conn *c, struct vsock_recv *rv, uint32_t credit, unsigned int *budget)
 {
 	uint64_t bytes = 0;
 
+	credit = credit < VIRTIO_BUDGET_BYTES ? credit : VIRTIO_BUDGET_BYTES;
 	while (rv->chains < c->window && bytes < credit) {
 		struct vsock_rx_chain *rc = vsock_rx_take(c->v, 1, budget);
 

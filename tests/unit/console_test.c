@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "support/device_rig.h"
@@ -481,6 +482,64 @@ Test(console, output_around_the_limit_of_short_output_is_whole)
 			cr_assert_eq(got[at + n], 'a' + i, "byte %u of chain %lu", n, i);
 	cr_assert_eq(taken(CONSOLE_TX), ARRAY_SIZE(sizes));
 	close(fd);
+}
+
+#define HUGE (5u << 20)
+
+static uint8_t huge[HUGE];
+
+static int file_of(size_t size_bytes)
+{
+	int fd = memfd_create("test", MFD_CLOEXEC);
+
+	for (size_t i = 0; i < HUGE; i++)
+		huge[i] = (uint8_t)(i * 7 + i / 251);
+	cr_assert_geq(fd, 0);
+	cr_assert_eq(pwrite(fd, huge, size_bytes, 0), (ssize_t)size_bytes);
+	return fd;
+}
+
+/* A file takes as much as it is given, and so does a client that reads as fast as we write: no
+ * transfer is more than a fair share of a turn. */
+Test(console, huge_output_goes_in_parts)
+{
+	int fd = file_of(0), out = dup(fd);
+	uint64_t before;
+
+	start(0);
+	memcpy(device_rig_mem(&rig, B(0), HUGE), huge, HUGE);
+	console_open_files(&console, -1, out, NULL);
+	cr_assert(device_rig_offer(&rig, CONSOLE_TX, B(0), HUGE - 100, false));
+	cr_assert(device_rig_offer(&rig, CONSOLE_TX, B(0) + HUGE - 100, 100, false));
+	do {
+		before = console.bytes_out;
+		fake_io_turn(reactor);
+		cr_assert_leq(console.bytes_out - before, VIRTIO_BUDGET_BYTES);
+	} while (console.bytes_out < HUGE);
+	cr_assert_eq(taken(CONSOLE_TX), 2);
+	memset(huge, 0, HUGE);
+	cr_assert_eq(pread(fd, huge, HUGE, 0), HUGE);
+	cr_assert_arr_eq(huge, device_rig_mem(&rig, B(0), HUGE), HUGE);
+	close(fd);
+}
+
+Test(console, huge_input_comes_in_parts)
+{
+	struct fake_used used;
+	uint32_t at = 0;
+
+	start(0);
+	cr_assert(device_rig_offer(&rig, CONSOLE_RX, B(0), HUGE, true));
+	console_open_files(&console, file_of(HUGE), -1, NULL);
+	while (at < HUGE) {
+		fake_io_run(reactor);
+		cr_assert(fake_take(&rig.queues[CONSOLE_RX], &used));
+		cr_assert_leq(used.len_bytes, VIRTIO_BUDGET_BYTES);
+		cr_assert_arr_eq(device_rig_mem(&rig, B(0), HUGE), huge + at, used.len_bytes);
+		at += used.len_bytes;
+		cr_assert(device_rig_offer(&rig, CONSOLE_RX, B(0), HUGE, true));
+	}
+	cr_assert_eq(at, HUGE);
 }
 
 Test(console, one_queue_is_reset_while_the_other_goes_on)

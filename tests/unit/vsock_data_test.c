@@ -599,6 +599,29 @@ Test(vsock_chains, a_reset_of_the_queue_under_a_transfer)
 	}
 }
 
+/* One buffer of megabytes, and credit for more: what is asked for in one read is a fair share. */
+Test(vsock_chains, a_huge_buffer_is_not_filled_at_once)
+{
+	struct vrig_conn c;
+
+	start(1, 2, 4096);
+	c = vrig_guest_connects(&rig, PORT, GUEST_PORT);
+	rig.rx_again = false;
+	c.buf_alloc = UINT32_MAX;
+	vrig_op(&rig, &c, VSOCK_OP_CREDIT_UPDATE, 0);
+	cr_assert_eq(send(c.fd, bytes, 3 * 4096, 0), 3 * 4096);
+	for (unsigned int i = 0; i < 2; i++)
+		vrig_expect(&rig, &c, VSOCK_OP_RW, &packet);
+	cr_assert(device_rig_offer(&rig.dev, VSOCK_RX, DEVICE_RIG_BUFFERS, 8 << 20, true));
+	rig.vsock.asked_bytes = 0;
+	vrig_run(&rig);
+	cr_assert_eq(rig.vsock.asked_bytes, VIRTIO_BUDGET_BYTES);
+	cr_assert_arr_eq(device_rig_mem(&rig.dev, DEVICE_RIG_BUFFERS + VSOCK_HEADER_BYTES, 4096),
+		bytes + 2 * (4096 - VSOCK_HEADER_BYTES), 4096);
+	close(c.fd);
+	vrig_finish(&rig);
+}
+
 Test(vsock_data, client_that_closes_with_something_unread_without_credit)
 {
 	struct vrig_conn c = vrig_guest_connects(&rig, PORT, GUEST_PORT);
