@@ -109,37 +109,37 @@ void balloon_figures(const struct balloon *b, struct balloon_figures *to)
 
 /* --- runs --- */
 
+/* Gives the run back, part by part. False: there is no room for all of it now; the rest is the run.
+ */
+static bool run_flush(struct balloon_lane *l)
+{
+	while (l->run_start < l->run_end) {
+		uint64_t end = discard_part_end(l->run_start, l->run_end);
+
+		if (discard_is_full(&l->discard))
+			return false;
+		discard_run(&l->discard, l->run_start, end - l->run_start);
+		l->run_start = end;
+	}
+	return true;
+}
+
 /* Adds whole pages of the memfd to the lane's run. False: there is another run already, and no
  * room to give it back; nothing was added. */
 static bool run_add(struct balloon_lane *l, uint64_t start, uint64_t end)
 {
-	if (l->run_start == l->run_end) {
-		l->run_start = start;
-		l->run_end = end;
-		return true;
-	}
+	bool empty = l->run_start == l->run_end;
+
 	/* Ascending, descending, or the same once more. */
-	if (start <= l->run_end && end >= l->run_start) {
+	if (!empty && start <= l->run_end && end >= l->run_start) {
 		l->run_start = start < l->run_start ? start : l->run_start;
 		l->run_end = end > l->run_end ? end : l->run_end;
 		return true;
 	}
-	if (discard_is_full(&l->discard))
+	if (!run_flush(l))
 		return false;
-	discard_run(&l->discard, l->run_start, l->run_end - l->run_start);
 	l->run_start = start;
 	l->run_end = end;
-	return true;
-}
-
-static bool run_flush(struct balloon_lane *l)
-{
-	if (l->run_start == l->run_end)
-		return true;
-	if (discard_is_full(&l->discard))
-		return false;
-	discard_run(&l->discard, l->run_start, l->run_end - l->run_start);
-	l->run_start = l->run_end = 0;
 	return true;
 }
 

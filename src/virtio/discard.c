@@ -43,6 +43,7 @@ void discard_run(struct discard *d, uint64_t offset, uint64_t len_bytes)
 	struct discard_op *op = op_free(d);
 
 	CHECK(op && len_bytes && offset % GMEM_PAGE == 0 && len_bytes % GMEM_PAGE == 0);
+	CHECK(discard_part_end(offset, offset + len_bytes) == offset + len_bytes);
 	op->len_bytes = len_bytes;
 	d->in_flight++;
 	d->runs++;

@@ -14,6 +14,9 @@
 
 /* In flight at once; the kernel takes those of one file one by one anyway. */
 #define DISCARD_OPS 16
+/* The most in one operation, and its alignment. Who touches memory that a hole is being punched
+ * around waits until it is there: a reactor, if the guest has its rings in it. */
+#define DISCARD_PART_BYTES GMEM_HUGE_PAGE
 
 struct discard;
 
@@ -36,8 +39,16 @@ struct discard {
 void discard_init(struct discard *d, const struct gmem *mem, struct reactor **reactor,
 	void (*ended)(struct discard *d));
 
-/* discard_run: gives back [offset, offset + len_bytes) of the memfd, whole pages; discard_is_full
- * is false. `ended` follows, never from within. */
+/* discard_part_end: where the operation ends that begins to give back [start, end).
+ * discard_run: gives back [offset, offset + len_bytes) of the memfd, whole pages, one part at most;
+ * discard_is_full is false. `ended` follows, never from within. */
+static inline uint64_t discard_part_end(uint64_t start, uint64_t end)
+{
+	uint64_t part_end = (start / DISCARD_PART_BYTES + 1) * DISCARD_PART_BYTES;
+
+	return part_end < end ? part_end : end;
+}
+
 void discard_run(struct discard *d, uint64_t offset, uint64_t len_bytes);
 
 /* discard_cancel: asks those that have not begun to end; each still says `ended`. */

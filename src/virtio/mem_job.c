@@ -6,6 +6,7 @@
 #include <linux/falloc.h>
 
 #include "core/check.h"
+#include "virtio/discard.h"
 #include "virtio/mem.h"
 
 static bool block_is_meant(const struct mem_job *j, uint64_t block)
@@ -49,16 +50,21 @@ static int slots_set(struct mem *m)
 	return 0;
 }
 
-/* Whatever is resident goes, also in blocks that are not meant: those are unplugged. */
+/* Whatever is resident goes, also in blocks that are not meant: those are unplugged. In parts, as a
+ * device's transfer may still be in flight there. */
 static int memory_discard(struct mem *m)
 {
 	const struct gmem_region *r = m->region;
 	struct mem_job *j = &m->job;
+	uint64_t at = r->file_offset + j->first * r->block_bytes;
+	uint64_t end = r->file_offset + j->end * r->block_bytes, part_end;
 
-	if (fallocate(m->mem->memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-		    (off_t)(r->file_offset + j->first * r->block_bytes),
-		    (off_t)((j->end - j->first) * r->block_bytes)))
-		return diag_errno(&j->diag, -errno, "cannot give hot-plugged memory back");
+	for (; at < end; at = part_end) {
+		part_end = discard_part_end(at, end);
+		if (fallocate(m->mem->memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)at,
+			    (off_t)(part_end - at)))
+			return diag_errno(&j->diag, -errno, "cannot give hot-plugged memory back");
+	}
 	j->discarded = true;
 	return 0;
 }

@@ -189,6 +189,47 @@ Test(balloon, more_runs_than_can_be_in_flight)
 	cr_assert_eq(balloon.inflated, 3000);
 }
 
+static void expect_small_parts(const struct discard *d)
+{
+	for (unsigned int i = 0; i < DISCARD_OPS; i++)
+		if (d->ops[i].io.in_flight)
+			cr_assert_leq(d->ops[i].len_bytes, DISCARD_PART_BYTES);
+}
+
+/* A run of four parts behind single pages, where there is room for the first of its parts only, and
+ * a page behind it. */
+Test(balloon, a_long_run_goes_in_parts)
+{
+	const uint32_t first = (uint32_t)(DEVICE_RIG_BUFFERS / BALLOON_PAGE) + 600;
+	const uint32_t long_pages = 1500, count = DISCARD_OPS - 1 + long_pages + 1;
+	struct balloon_lane *l = &balloon.lanes[BALLOON_INFLATE];
+	uint32_t pfns[DISCARD_OPS + 1500];
+	struct fake_used used;
+	unsigned int n = 0;
+
+	while (n < DISCARD_OPS - 1) {
+		pfns[n] = 10 + 2 * n;
+		n++;
+	}
+	for (uint32_t i = 0; i < long_pages; i++)
+		pfns[n++] = first + i;
+	pfns[n++] = 1;
+	cr_assert_eq(n, count);
+	cr_assert(device_rig_start(&rig, FEATURES, 16));
+	put_pfns(B(0), pfns, count);
+	fake_io_hold(reactor, rig.mem.memfd, true);
+	cr_assert(device_rig_offer(&rig, BALLOON_INFLATE, B(0), 4 * count, false));
+	fake_io_run(reactor);
+	cr_assert_eq(l->discard.in_flight, DISCARD_OPS);
+	expect_small_parts(&l->discard);
+	fake_io_hold(reactor, rig.mem.memfd, false);
+	while (fake_io_turn(reactor))
+		expect_small_parts(&l->discard);
+	cr_assert(fake_take(&rig.queues[BALLOON_INFLATE], &used));
+	cr_assert_eq(l->discard.bytes, (uint64_t)count * BALLOON_PAGE, "each page once");
+	cr_assert_eq(balloon.inflated, count);
+}
+
 Test(balloon, a_run_that_fails_is_counted_and_the_chain_comes_back)
 {
 	const uint32_t pfns[] = {PFN};
@@ -214,7 +255,8 @@ Test(balloon, ring_memory_inflated_away_does_not_hurt)
 	for (unsigned int q = 0; q < BALLOON_QUEUES; q++)
 		virtio_queue_wake(&balloon.dev.queues[q]);
 	fake_io_run(reactor);
-	cr_assert_eq(balloon.lanes[BALLOON_INFLATE].discard.runs, 1);
+	cr_assert_eq(
+		balloon.lanes[BALLOON_INFLATE].discard.runs, 3, "parts of 5 MiB from 1 MiB on");
 	virtio_device_reset(&balloon.dev);
 	cr_assert(device_rig_start(&rig, FEATURES, 16), "it can be used again");
 	pfns[0] = PFN;

@@ -5,10 +5,14 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "support/device_rig.h"
 #include "support/fake_io.h"
+#include "virtio/discard.h"
 
 #define BLOCK  (2ULL << 20)
 #define BLOCKS 80u
@@ -34,6 +38,17 @@ static int slot_set(
 	cr_assert_eq(slots[index], !size_bytes, "slot %u", index);
 	slots[index] = size_bytes;
 	return 0;
+}
+
+static unsigned int holes;
+static off_t hole_most;
+
+/* In the C library's place. */
+int fallocate(int fd, int mode, off_t offset, off_t len)
+{
+	holes++;
+	hole_most = len > hole_most ? len : hole_most;
+	return (int)syscall(SYS_fallocate, fd, mode, offset, len);
 }
 
 static void unplugged(struct mem *m)
@@ -209,6 +224,19 @@ Test(mem, plugged_blocks_are_memory_and_unplugged_ones_are_not)
 	cr_assert_eq(config(40), 2 * BLOCK);
 	cr_assert_eq(plug(5, 1), MEM_RESP_ACK);
 	cr_assert_eq(*device_rig_mem(&rig, base + 5 * BLOCK, 1), 0, "new and zero");
+}
+
+/* The request's whole range is nobody's to wait for. */
+Test(mem, memory_goes_back_in_parts)
+{
+	start(BLOCKS);
+	cr_assert_eq(plug(3, 9), MEM_RESP_ACK);
+	memset(device_rig_mem(&rig, base + 3 * BLOCK, 9 * BLOCK), 0x77, 9 * BLOCK);
+	cr_assert_eq(unplug(3, 9), MEM_RESP_ACK);
+	cr_assert_eq(ask(MEM_REQ_UNPLUG_ALL, 0, 0), MEM_RESP_ACK);
+	cr_assert_lt(gmem_resident_bytes(&rig.mem), BLOCK, "all of it");
+	cr_assert_gt(holes, BLOCKS);
+	cr_assert_leq((uint64_t)hole_most, DISCARD_PART_BYTES);
 }
 
 Test(mem, what_a_transfer_left_in_an_unplugged_block_is_not_seen)
