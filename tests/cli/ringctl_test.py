@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import unittest
 
 RINGCTL, SOURCE = map(os.path.abspath, sys.argv[1:3])
@@ -479,6 +480,26 @@ class AttachTest(RingctlTest):
             self.daemon.die()
             self.assertEqual(term.wait(), UNREACHABLE)
             self.assertEqual(term.settings(), term.before)
+
+    @staticmethod
+    def cpu_ticks(process):
+        with open(f"/proc/{process.pid}/stat", encoding="ascii") as line:
+            fields = line.read().rsplit(")", 1)[1].split()
+        return int(fields[11]) + int(fields[12])
+
+    def test_daemon_dies_while_nobody_reads(self):
+        """What it has sent is kept for the reader, for whom nobody spins."""
+        self.launch("web")
+        with subprocess.Popen(self.command("attach", "web"), stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            process.stdout.read(len(b"fake guest\r\n"))
+            sent = self.daemon.streams["web"][0].send(bytes(150000))
+            self.daemon.die()
+            before = self.cpu_ticks(process)
+            time.sleep(0.5)  # what is measured
+            self.assertLess(self.cpu_ticks(process) - before, 10)
+            self.assertEqual(len(process.stdout.read()), sent)
+            self.assertEqual(process.wait(60), UNREACHABLE)
 
     def test_signals_restore_the_terminal(self):
         self.launch("web")

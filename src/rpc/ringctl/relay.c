@@ -172,6 +172,15 @@ static int relay_over(const struct relay *r, bool hung_up)
 	return r->told || hung_up ? RELAY_STREAM_ENDED : GO_ON;
 }
 
+/* The stream ends with the daemon, but what it still holds comes first: it was asked for more just
+ * now, and had none. */
+static bool relay_is_dry(const struct relay *r, const struct pollfd *stream)
+{
+	if (!empty(&r->to_person))
+		return false;
+	return !r->output_open || ((stream->events & POLLIN) && !(stream->revents & POLLIN));
+}
+
 static int relay_step(struct relay *r, const struct pollfd *p)
 {
 	int end = GO_ON;
@@ -189,8 +198,7 @@ static int relay_step(struct relay *r, const struct pollfd *p)
 		end = relay_over(r, p[STREAM].revents & POLLHUP);
 	if (p[DAEMON].revents && r->daemon && !r->daemon->alive(r->daemon->ctx))
 		r->daemon = NULL;
-	/* The stream ends with the daemon; what it still holds comes first. */
-	if (end == GO_ON && !r->daemon && !(p[STREAM].revents & POLLIN) && empty(&r->to_person))
+	if (end == GO_ON && !r->daemon && relay_is_dry(r, &p[STREAM]))
 		end = RELAY_DAEMON_GONE;
 	return end;
 }
@@ -211,7 +219,8 @@ enum relay_end relay_run(
 
 	while (end == GO_ON) {
 		relay_prepare(&r, p);
-		if (poll(p, FDS, r.daemon ? -1 : 0) < 0 && errno != EINTR)
+		/* Behind the daemon's end only the person is waited for. */
+		if (poll(p, FDS, r.daemon || !empty(&r.to_person) ? -1 : 0) < 0 && errno != EINTR)
 			return RELAY_OUTPUT_FAILED;
 		end = relay_step(&r, p);
 	}
