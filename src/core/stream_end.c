@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "core/check.h"
+#include "core/passrights.h"
 
 static int duplicate(int fd, struct diag *d)
 {
@@ -34,6 +35,7 @@ static int pair_make(struct stream_end *e, struct reactor *r, struct diag *d)
 	 * between the two sides. */
 	for (unsigned int i = 0; i < 2; i++)
 		setsockopt(pair[i], SOL_SOCKET, SO_SNDBUF, &buffer_bytes, sizeof(buffer_bytes));
+	passrights_refuse(pair[0]);
 	io_file_open(r, &e->out, pair[0]);
 	io_file_open(r, &e->in, in);
 	e->client_end = pair[1];

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "core/check.h"
+#include "core/passrights.h"
 #include "trace/probe.h"
 
 #define TO(state) (1u << (state))
@@ -217,6 +218,7 @@ void vsock_conn_open(struct vsock_conn *c, int fd, uint32_t pending)
 
 	conn_enter(c, VSOCK_CONNECTED);
 	reactor_timer_stop(vsock_home(c->v), &c->timer);
+	passrights_refuse(fd);
 	/* A message leaves as a whole or not at all. */
 	if (c->type == VSOCK_TYPE_SEQPACKET)
 		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));

@@ -111,14 +111,16 @@ static int socket_option(int fd, int name)
 	return getsockopt(fd, SOL_SOCKET, name, &value, &len) ? -1 : value;
 }
 
-/* The type of connections over this socket; -EPROTOTYPE: there is none. Of messages only Unix
- * sockets tell the length before they are read: others always say 0, which we would ask again and
- * again. */
+/* The type of connections over this socket; -EPROTOTYPE: there is none. Unix sockets only: closing
+ * another may wait (SO_LINGER), and of its messages it may say that they have 0 bytes, which we
+ * would ask again and again. */
 static int type_of(int fd)
 {
 	int type = socket_option(fd, SO_TYPE);
 
-	if (type == SOCK_SEQPACKET && socket_option(fd, SO_DOMAIN) == AF_UNIX)
+	if (socket_option(fd, SO_DOMAIN) != AF_UNIX)
+		return -EPROTOTYPE;
+	if (type == SOCK_SEQPACKET)
 		return VSOCK_TYPE_SEQPACKET;
 	return type == SOCK_STREAM ? VSOCK_TYPE_STREAM : -EPROTOTYPE;
 }

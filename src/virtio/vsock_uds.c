@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "core/check.h"
+#include "core/passrights.h"
 
 /* One peer whose first line is being read, or whose connect the guest has not answered. The
  * descriptor is not registered: it passes on to the connection. */
@@ -380,6 +381,7 @@ static enum guest_error socket_make(struct vsock_uds *u, struct diag *d)
 		diag_errno(d, -errno, "vsock_uds_path: making a socket");
 		return GUEST_FAILED_SERVICE_CONNECT;
 	}
+	passrights_refuse(u->fd);
 	if (somebody_listens(&at)) {
 		diag_fail(d, -EADDRINUSE,
 			"vsock_uds_path \"%s\": somebody listens there already; choose another "

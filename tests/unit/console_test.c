@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "core/passrights.h"
 #include "support/device_rig.h"
 #include "support/fake_io.h"
 #include "support/queue_rig.h"
@@ -481,6 +482,18 @@ Test(console, output_around_the_limit_of_short_output_is_whole)
 		for (uint32_t n = 0; n < sizes[i]; n++)
 			cr_assert_eq(got[at + n], 'a' + i, "byte %u of chain %lu", n, i);
 	cr_assert_eq(taken(CONSOLE_TX), ARRAY_SIZE(sizes));
+	close(fd);
+}
+
+Test(console, clients_cannot_send_descriptors)
+{
+	int fd = client(), on = 1;
+	socklen_t len = sizeof(on);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &on, &len))
+		cr_skip_test("this kernel has no SO_PASSRIGHTS");
+	cr_assert_eq(getsockopt(console.end.in.fd, SOL_SOCKET, SO_PASSRIGHTS, &on, &len), 0);
+	cr_assert_eq(on, 0);
 	close(fd);
 }
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "core/check.h"
+#include "core/passrights.h"
 #include "support/fake_io.h"
 #include "support/vsock_rig.h"
 
@@ -489,19 +490,57 @@ Test(vsock_seq, the_type_of_the_clients_socket_must_be_the_guests)
 	}
 }
 
-/* Of a record that is there it says that it has 0 bytes. */
-Test(vsock_seq, messages_only_over_unix_sockets)
+static void refused_over(int family, uint16_t type)
 {
-	struct vrig_conn c = {PORT, GUEST_PORT, VRIG_BUF_ALLOC, 0, -1, VSOCK_TYPE_SEQPACKET, 0};
-	int fd = socket(AF_VSOCK, SOCK_SEQPACKET, 0);
+	struct vrig_conn c = {PORT, GUEST_PORT + type, VRIG_BUF_ALLOC, 0, -1, type, 0};
+	int fd = socket(family, type == VSOCK_TYPE_SEQPACKET ? SOCK_SEQPACKET : SOCK_STREAM, 0);
 
 	if (fd < 0)
-		cr_skip_test("this kernel has no AF_VSOCK with SOCK_SEQPACKET");
+		cr_skip_test("this kernel has no such sockets");
 	vrig_op(&rig, &c, VSOCK_OP_REQUEST, 0);
 	vrig_run(&rig);
 	cr_assert_eq(rig.accept_count, 1u);
 	vsock_accepted(&rig.vsock, &rig.accepts[--rig.accept_count], fd);
 	vrig_expect(&rig, &c, VSOCK_OP_RST, &packet);
+}
+
+/* Of a record that is there it says that it has 0 bytes. */
+Test(vsock_seq, messages_only_over_unix_sockets)
+{
+	refused_over(AF_VSOCK, VSOCK_TYPE_SEQPACKET);
+}
+
+/* It could take as long to close as its sender likes. */
+Test(vsock_seq, streams_only_over_unix_sockets)
+{
+	refused_over(AF_INET, VSOCK_TYPE_STREAM);
+}
+
+/* Closing a descriptor that came with a byte could take as long, too. */
+Test(vsock_seq, nobody_can_send_descriptors)
+{
+	struct vrig_conn c = connected(GUEST_PORT);
+	char control[CMSG_SPACE(sizeof(int))] = {0};
+	struct iovec iov = {bytes, 1};
+	struct msghdr msg = {.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control,
+		.msg_controllen = sizeof(control)};
+	struct cmsghdr *rights = CMSG_FIRSTHDR(&msg);
+	int on = 0;
+	socklen_t len = sizeof(on);
+
+	if (getsockopt(c.fd, SOL_SOCKET, SO_PASSRIGHTS, &on, &len))
+		cr_skip_test("this kernel has no SO_PASSRIGHTS");
+	rights->cmsg_level = SOL_SOCKET;
+	rights->cmsg_type = SCM_RIGHTS;
+	rights->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(rights), &c.fd, sizeof(int));
+	cr_assert_eq(sendmsg(c.fd, &msg, MSG_DONTWAIT), -1);
+	cr_assert_eq(errno, EPERM);
+	client_writes(&c, 0, 3);
+	guest_reads(&c, 0, 3);
+	close(c.fd);
 }
 
 Test(vsock_seq, a_packet_of_the_other_type_resets)

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/passrights.h"
 #include "support/fake_io.h"
 #include "support/vsock_rig.h"
 
@@ -192,6 +193,19 @@ Test(vsock_uds, a_peer_that_says_nothing_is_closed_after_5_s)
 	cr_assert_eq(uds.handshake_count, 1u);
 	fake_io_advance_ns(rig.reactor, 1);
 	cr_assert_eq(vrig_read(&rig, fd, text, sizeof(text)), 0);
+	close(fd);
+}
+
+/* Nor before we have accepted them. */
+Test(vsock_uds, peers_cannot_send_descriptors)
+{
+	int fd = dial(), on = 1;
+	socklen_t len = sizeof(on);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &on, &len))
+		cr_skip_test("this kernel has no SO_PASSRIGHTS");
+	cr_assert_eq(getsockopt(uds.listener.fd, SOL_SOCKET, SO_PASSRIGHTS, &on, &len), 0);
+	cr_assert_eq(on, 0);
 	close(fd);
 }
 
