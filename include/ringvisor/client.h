@@ -423,8 +423,8 @@ RV_API int rv_vsock_connect_async(struct rv_client *client, rv_object endpoint, 
 RV_API int rv_acceptor_create(
 	struct rv_client *client, rv_object *acceptor, struct rv_error *error);
 /* rv_accept_answer: `fd` is the end of a Unix socket that the daemon is to use, SOCK_STREAM or,
- * where the guest's is, SOCK_SEQPACKET; the guest is reset if it is not of its type. The library owns it,
- * also on failure. rv_accept_refuse: the guest's connection is reset. 0 or -1. */
+ * where the guest's is, SOCK_SEQPACKET; the guest is reset if it is not of its type. The library
+ * owns it, also on failure. rv_accept_refuse: the guest's connection is reset. 0 or -1. */
 RV_API int rv_accept_answer(struct rv_client *client, uint32_t id, int fd, struct rv_error *error);
 RV_API int rv_accept_refuse(struct rv_client *client, uint32_t id, enum rv_status status,
 	const char *detail, struct rv_error *error);
