@@ -270,6 +270,7 @@ const struct bench bench_trace_vsock = {
 	.variants = ARRAY_SIZE(vsock_variants),
 	.target = vsock_targets,
 	.targets = ARRAY_SIZE(vsock_targets),
+	.fresh = true,
 };
 
 const struct bench bench_trace_console = {
@@ -279,4 +280,5 @@ const struct bench bench_trace_console = {
 	.variants = ARRAY_SIZE(console_variants),
 	.target = console_targets,
 	.targets = ARRAY_SIZE(console_targets),
+	.fresh = true,
 };

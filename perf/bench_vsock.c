@@ -6,11 +6,11 @@
  * The round trip is timed at the client's end: of a ping-pong that is the same time as at the
  * guest's. */
 #include <errno.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -271,28 +271,51 @@ static double fairness(const uint64_t *bytes, unsigned int n)
 	return squares > 0 ? sum * sum / (n * squares) : 0;
 }
 
+static int streams_open(const struct vsock_bench *b)
+{
+	int epoll = epoll_create1(EPOLL_CLOEXEC);
+
+	for (unsigned int i = 0; epoll >= 0 && i < b->arg->streams; i++) {
+		struct epoll_event e = {.events = EPOLLIN, .data.u32 = i};
+
+		CHECK(epoll_ctl(epoll, EPOLL_CTL_ADD, b->fd[i], &e) == 0);
+	}
+	return epoll;
+}
+
+/* One block of each connection that has something. */
+static bool streams_read(struct vsock_bench *b, int epoll, struct bench_slice *s, uint64_t *bytes)
+{
+	struct epoll_event ready[STREAMS_MAX];
+	int n = epoll_wait(epoll, ready, STREAMS_MAX, SERVED_WAIT_MS);
+
+	for (int i = 0; i < n; i++) {
+		ssize_t got = read(b->fd[ready[i].data.u32], b->buf, sizeof(b->buf));
+
+		if (got <= 0)
+			return false;
+		bytes[ready[i].data.u32] += (uint64_t)got;
+		bench_count(s, 0, (uint64_t)got);
+	}
+	return n > 0;
+}
+
 static int streams_slice(void *state, struct bench_slice *s, struct diag *d)
 {
 	struct vsock_bench *b = state;
-	unsigned int n = b->arg->streams;
-	struct pollfd p[STREAMS_MAX];
 	uint64_t bytes[STREAMS_MAX] = {0};
+	int epoll = streams_open(b);
+	bool ok;
 
-	for (unsigned int i = 0; i < n; i++)
-		p[i] = (struct pollfd){.fd = b->fd[i], .events = POLLIN};
+	if (epoll < 0)
+		return failed(d);
 	do {
-		if (poll(p, n, SERVED_WAIT_MS) <= 0)
-			return failed(d);
-		for (unsigned int i = 0; i < n; i++) {
-			ssize_t got = p[i].revents ? read(b->fd[i], b->buf, sizeof(b->buf)) : 0;
-
-			if (p[i].revents && got <= 0)
-				return failed(d);
-			bytes[i] += (uint64_t)got;
-			bench_count(s, 0, (uint64_t)got);
-		}
-	} while (bench_more(s));
-	bench_set(s, "fairness", "Jain", fairness(bytes, n));
+		ok = streams_read(b, epoll, s, bytes);
+	} while (ok && bench_more(s));
+	close(epoll);
+	if (!ok)
+		return failed(d);
+	bench_set(s, "fairness", "Jain", fairness(bytes, b->arg->streams));
 	return 0;
 }
 

@@ -16,7 +16,8 @@ struct run {
 	const struct bench_options *options;
 	struct bench_result *result;
 	void **state;
-	bool *ready; /* setup succeeded */
+	bool *ready;        /* setup succeeded */
+	cpu_set_t affinity; /* that the process came with */
 	struct hist scratch;
 };
 
@@ -143,7 +144,8 @@ static int variant_setup(struct run *run, unsigned int index, struct diag *d)
 	struct bench_result_variant *to = &run->result->variant[index];
 	int err;
 
-	hist_init(&to->latency);
+	if (to->skipped[0])
+		return 0;
 	d->text[0] = '\0';
 	err = v->setup ? v->setup(v, run->options, &run->state[index], d) : 0;
 	if (!err) {
@@ -158,36 +160,90 @@ static int variant_setup(struct run *run, unsigned int index, struct diag *d)
 	return 0;
 }
 
-static int run_slices(struct run *run, struct diag *d)
+static void variant_teardown(struct run *run, unsigned int index)
 {
-	const struct bench_options *o = run->options;
-	int err = 0;
+	const struct bench_variant *v = &run->bench->variant[index];
 
-	for (unsigned int i = 0; i < run->bench->variants && o->warm_up_ns && !err; i++) {
-		progress_show(run, 0, i);
-		if (run->ready[i])
-			err = slice_run(run, i, o->warm_up_ns, false, d);
-	}
-	for (unsigned int n = 0; n < o->repeat && !err; n++) {
-		for (unsigned int i = 0; i < run->bench->variants && !err; i++) {
-			progress_show(run, n, i);
-			if (run->ready[i])
-				err = slice_run(run, i, o->slice_ns, true, d);
-		}
-	}
-	progress_clear(run);
-	return err;
+	if (run->ready[index] && v->teardown)
+		v->teardown(run->state[index]);
+	run->ready[index] = false;
+	run->state[index] = NULL;
 }
 
-/* Only now: what the set-ups started did not inherit the one CPU. */
-static int run_pinned(struct run *run, struct diag *d)
+/* Only for the slices: what the set-ups start must not inherit the one CPU. */
+static int client_pin(const struct run *run, struct diag *d)
 {
 	int cpu = bench_cpu(run->options, 0);
 	int err = bench_pin(cpu);
 
-	if (err)
-		return diag_errno(d, err, "cannot run on CPU %d", cpu);
-	return run_slices(run, d);
+	return err ? diag_errno(d, err, "cannot run on CPU %d", cpu) : 0;
+}
+
+static void client_unpin(const struct run *run)
+{
+	sched_setaffinity(0, sizeof(run->affinity), &run->affinity);
+}
+
+static int setups(struct run *run, struct diag *d)
+{
+	int err = 0;
+
+	for (unsigned int i = 0; i < run->bench->variants && !err; i++)
+		err = variant_setup(run, i, d);
+	return err ? err : client_pin(run, d);
+}
+
+static void teardowns(struct run *run)
+{
+	client_unpin(run);
+	for (unsigned int i = run->bench->variants; i-- > 0;)
+		variant_teardown(run, i);
+}
+
+static int warm_up(struct run *run, unsigned int index, struct diag *d)
+{
+	uint64_t length_ns = run->options->warm_up_ns;
+
+	return length_ns && run->ready[index] ? slice_run(run, index, length_ns, false, d) : 0;
+}
+
+static int slice_fresh(struct run *run, unsigned int index, struct diag *d)
+{
+	int err = variant_setup(run, index, d);
+
+	if (err || !run->ready[index])
+		return err;
+	err = client_pin(run, d);
+	if (!err)
+		err = warm_up(run, index, d);
+	if (!err)
+		err = slice_run(run, index, run->options->slice_ns, true, d);
+	client_unpin(run);
+	variant_teardown(run, index);
+	return err;
+}
+
+static int run_slices(struct run *run, struct diag *d)
+{
+	const struct bench *b = run->bench;
+	int err = b->fresh ? 0 : setups(run, d);
+
+	for (unsigned int i = 0; i < b->variants && !err && !b->fresh; i++) {
+		progress_show(run, 0, i);
+		err = warm_up(run, i, d);
+	}
+	for (unsigned int n = 0; n < run->options->repeat && !err; n++) {
+		for (unsigned int i = 0; i < b->variants && !err; i++) {
+			progress_show(run, n, i);
+			if (b->fresh)
+				err = slice_fresh(run, i, d);
+			else if (run->ready[i])
+				err = slice_run(run, i, run->options->slice_ns, true, d);
+		}
+	}
+	progress_clear(run);
+	teardowns(run);
+	return err;
 }
 
 static struct bench_result *result_create(const struct bench *b, const struct bench_options *o)
@@ -221,14 +277,13 @@ int bench_run(const struct bench *b, const struct bench_options *o, struct bench
 	struct diag *d)
 {
 	struct run run = {.bench = b, .options = o};
-	cpu_set_t before;
 	int err = 0;
 
 	*result = NULL;
 	if (o->repeat < 1 || o->repeat > BENCH_REPEAT_MAX)
 		return diag_fail(
 			d, -EINVAL, "%u repetitions; the limit is %d", o->repeat, BENCH_REPEAT_MAX);
-	if (sched_getaffinity(0, sizeof(before), &before))
+	if (sched_getaffinity(0, sizeof(run.affinity), &run.affinity))
 		return diag_errno(d, -errno, "sched_getaffinity");
 	run.result = result_create(b, o);
 	run.state = calloc(b->variants, sizeof(*run.state));
@@ -237,14 +292,9 @@ int bench_run(const struct bench *b, const struct bench_options *o, struct bench
 		err = diag_errno(d, -ENOMEM, "%s", b->name);
 		goto out;
 	}
-	for (unsigned int i = 0; i < b->variants && !err; i++)
-		err = variant_setup(&run, i, d);
-	if (!err)
-		err = run_pinned(&run, d);
-	sched_setaffinity(0, sizeof(before), &before);
-	for (unsigned int i = b->variants; i-- > 0;)
-		if (run.ready[i] && b->variant[i].teardown)
-			b->variant[i].teardown(run.state[i]);
+	for (unsigned int i = 0; i < b->variants; i++)
+		hist_init(&run.result->variant[i].latency);
+	err = run_slices(&run, d);
 out:
 	free(run.state);
 	free(run.ready);

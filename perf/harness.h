@@ -6,6 +6,8 @@
  *   A B A B A B …           `repeat` slices each, interleaved, so that drift hits all alike
  *   teardown B, teardown A
  *
+ * or, where it says `fresh`, set-up, warm-up and teardown around each slice.
+ *
  * A benchmark is a constant table of variants. One of them may be the limit or the peer that the
  * others are held against: it is measured in the same run and the rest is printed as a ratio to
  * it. Targets are judged and printed as met or missed; no time ever makes a run fail.
@@ -105,6 +107,9 @@ struct bench {
 	unsigned int variants;
 	const struct bench_target *target;
 	unsigned int targets;
+	/* Where what a process happens to get (pages, addresses), or what another program does
+	 * while it should rest, counts for more than what is measured. */
+	bool fresh;
 };
 
 /* --- for a benchmark's slice --- */
