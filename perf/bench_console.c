@@ -401,6 +401,7 @@ const struct bench bench_console_echo_spin =
 
 const struct bench bench_console_out = {
 	.name = "console-out",
+	.fresh = true,
 	.summary = "guest to client over the virtio console, chains of 4 KiB",
 	.variant = out_variants,
 	.variants = ARRAY_SIZE(out_variants),
@@ -410,6 +411,7 @@ const struct bench bench_console_out = {
 
 const struct bench bench_console_in = {
 	.name = "console-in",
+	.fresh = true,
 	.summary = "client to guest over the virtio console, chains of 4 KiB",
 	.variant = in_variants,
 	.variants = ARRAY_SIZE(in_variants),

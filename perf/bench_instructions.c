@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* trace-instructions: how many instructions the idle probes add to the device code, by callgrind on
- * the same work of a fake driver (trace_load.c), with and without them. Exact, whatever the load
- * of the machine is. */
+ * the same work of a fake driver (trace_load.c), with and without them; and to a real reactor's
+ * turns (trace_turns.c). Exact, whatever the load of the machine is. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -19,21 +19,36 @@
 #define SMOKE    10
 
 struct counted {
-	double vsock, console; /* instructions a round */
+	double vsock, console, turns; /* instructions a round */
 };
 
-static int count(
-	const char *program, const char *load, unsigned int rounds, double *to, struct diag *d)
+/* Only what the reactor runs: the driver's and the client's part is not counted. */
+struct load {
+	const char *program, *arguments, *function;
+};
+
+static const struct load vsock_load = {"trace_load", "vsock", "fake_io_run"},
+			 console_load = {"trace_load", "console", "fake_io_run"},
+			 turns_load = {"trace_turns", "", "reactor_run"};
+
+static int count(const struct load *load, const char *variant, unsigned int rounds, double *to,
+	struct diag *d)
 {
-	char command[5000], line[512];
+	char program[4096], command[5000], line[512];
 	unsigned long long n = 0;
 	FILE *f;
 
-	/* Only what the reactor runs: the driver's and the client's part is not counted. */
+	snprintf(line, sizeof(line), "%s%s", load->program, variant);
+	child_path(program, sizeof(program), "", line);
+	if (access(program, X_OK))
+		return diag_fail(d, -ENOTSUP,
+			"no %s: cmake --build BUILD --target trace_load "
+			"trace_load-noprobes",
+			program);
 	snprintf(command, sizeof(command),
 		VALGRIND " --tool=callgrind --callgrind-out-file=/dev/null "
-			 "--toggle-collect=fake_io_run '%s' %s %u 2>&1",
-		program, load, rounds);
+			 "--toggle-collect=%s '%s' %s %u 2>&1",
+		load->function, program, load->arguments, rounds);
 	f = popen(command, "re");
 	if (!f)
 		return diag_errno(d, -errno, VALGRIND);
@@ -50,14 +65,14 @@ static int count(
 }
 
 static int count_round(
-	const char *program, const char *load, bool smoke, double *to, struct diag *d)
+	const struct load *load, const char *variant, bool smoke, double *to, struct diag *d)
 {
 	unsigned int less = smoke ? SMOKE : FEW, more = smoke ? 2 * SMOKE : MANY;
 	double few, many;
-	int err = count(program, load, less, &few, d);
+	int err = count(load, variant, less, &few, d);
 
 	if (!err)
-		err = count(program, load, more, &many, d);
+		err = count(load, variant, more, &many, d);
 	if (!err)
 		*to = (many - few) / (more - less);
 	return err;
@@ -67,23 +82,18 @@ static int instructions_setup(
 	const struct bench_variant *v, const struct bench_options *o, void **state, struct diag *d)
 {
 	struct counted *c = calloc(1, sizeof(*c));
-	char program[4096];
-	int err;
+	int err = 0;
 
-	child_path(program, sizeof(program), "", v->arg);
 	if (!c)
 		return -ENOMEM;
-	if (access(program, X_OK))
-		err = diag_fail(d, -ENOTSUP,
-			"no %s: cmake --build BUILD --target trace_load "
-			"trace_load-noprobes",
-			program);
-	else if (access(VALGRIND, X_OK))
+	if (access(VALGRIND, X_OK))
 		err = diag_fail(d, -ENOTSUP, "no " VALGRIND " (Debian: valgrind)");
-	else
-		err = count_round(program, "vsock", o->smoke, &c->vsock, d);
 	if (!err)
-		err = count_round(program, "console", o->smoke, &c->console, d);
+		err = count_round(&vsock_load, v->arg, o->smoke, &c->vsock, d);
+	if (!err)
+		err = count_round(&console_load, v->arg, o->smoke, &c->console, d);
+	if (!err)
+		err = count_round(&turns_load, v->arg, o->smoke, &c->turns, d);
 	if (err)
 		free(c);
 	else
@@ -99,13 +109,13 @@ static int instructions_slice(void *state, struct bench_slice *s, struct diag *d
 	(void)d;
 	bench_set(s, "vsock", "instructions per round trip", c->vsock);
 	bench_set(s, "console", "instructions per 8 chains", c->console);
+	bench_set(s, "reactor", "instructions per turn", c->turns);
 	return 0;
 }
 
 static const struct bench_variant variants[] = {
-	{"no probes", BENCH_LIMIT, "trace_load-noprobes", instructions_setup, instructions_slice,
-		free},
-	{"detached", BENCH_MEASURED, "trace_load", instructions_setup, instructions_slice, free},
+	{"no probes", BENCH_LIMIT, "-noprobes", instructions_setup, instructions_slice, free},
+	{"detached", BENCH_MEASURED, "", instructions_setup, instructions_slice, free},
 };
 
 #define AGAINST_PLAIN(metric)                                                                      \
