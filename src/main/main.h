@@ -17,6 +17,11 @@ uint64_t device_bits(void);
 int env_open(struct guest_env *env, struct vm_host *host, unsigned int cores, struct diag *d);
 void env_close(struct guest_env *env);
 
+/* How long an event loop polls before it sleeps while there is traffic: as long as a guest's or a
+ * client's answer takes, when both are there at once. */
+#define POLL_US_DEFAULT 50
+#define POLL_US_MAX     10000
+
 /* parse_cores: "0,2-3" into CPU numbers that this process may run on; returns how many, or -EINVAL.
  */
 int parse_cores(const char *text, int *cores, unsigned int max, struct diag *d);

@@ -35,7 +35,8 @@ static const char usage[] =
 	"                    devices of the guest (default off; --console switches its device on)\n"
 	"  --huge-pages      back the memory with 2 MiB pages where the host allows it\n"
 	"  --cores LIST      CPU of the host for the event loop, such as 1 (default: any)\n"
-	"  --poll-us N       poll so long before sleeping while there is traffic (default 0)\n"
+	"  --poll-us N       poll so long before sleeping while there is traffic (default 50,\n"
+	"                    0: never)\n"
 	"\n"
 	"  -h, --help        this text\n"
 	"\n"
@@ -169,7 +170,7 @@ static int apply(struct run_options *o, int opt, const char *value, struct diag 
 		err = parse_cores(value, &o->core, 1, d);
 		return err < 0 ? err : 0;
 	case OPT_POLL:
-		err = parse_number("--poll-us", value, 10000, &n, d);
+		err = parse_number("--poll-us", value, POLL_US_MAX, &n, d);
 		o->poll_us = (unsigned int)n;
 		return err;
 	case OPT_HUGE_PAGES:
@@ -247,7 +248,7 @@ int run_options_parse(struct run_options *o, int argc, char **argv, struct diag 
 {
 	int err;
 
-	*o = (struct run_options){.core = -1};
+	*o = (struct run_options){.core = -1, .poll_us = POLL_US_DEFAULT};
 	config_init(&o->config);
 	err = apply_all(o, argc, argv, true, d);
 	if (!err && !(o->config.given & CONFIG_BIT(CONFIG_GUEST_MEMORY))) {

@@ -17,8 +17,6 @@
 #include "rpc/sd_notify.h"
 #include "rpc/server.h"
 
-#define POLL_US_MAX 10000
-
 static const char usage[] =
 	"Usage: ringvisor serve [OPTION]...\n"
 	"Hosts guests for ringctl and other clients until it is told to stop.\n"
@@ -30,7 +28,8 @@ static const char usage[] =
 	"                    (default: one loop, on any CPU)\n"
 	"  --allow-uid N     let this user's processes connect as well, besides root's and the\n"
 	"                    daemon's own; may be given several times\n"
-	"  --poll-us N       poll so long before sleeping while there is traffic (default 0)\n"
+	"  --poll-us N       poll so long before sleeping while there is traffic (default 50,\n"
+	"                    0: never)\n"
 	"  --reclaim WHEN    take memory that guests can spare by their balloons: off (the\n"
 	"                    default), or pressure: while tasks wait for memory here\n"
 	"  -h, --help        this text\n"
@@ -276,6 +275,7 @@ int serve_main(int argc, char **argv)
 		return EXIT_FAILED;
 	}
 	s->signals = IO_FILE_NONE;
+	s->poll_us = POLL_US_DEFAULT;
 	s->signal_op.done = serve_signalled;
 	s->begin.run = serve_begin;
 	s->listener = (struct listener){.fd = -1, .lock_fd = -1};
