@@ -39,10 +39,14 @@
 #define VSOCK_FILES_SHARE 8u
 /* RSTs for packets that belong to no connection; more stop the tx queue. */
 #define VSOCK_REPLIES_MAX 256u
-/* What a connection keeps for its client, as long as the guest's total is under the limit; then the
- * small size. */
-#define VSOCK_BUF_ALLOC       (256u << 10)
+/* What a connection keeps for its client, besides what its socket holds. A stream begins with the
+ * most, as long as few have been promised that, and gets its share of what is said in vsock_share.c
+ * then; when the guest's connections have been promised very much, they get little. */
+#define VSOCK_BUF_ALLOC       (1u << 20)
+#define VSOCK_BUF_ALLOC_MANY  (64u << 10)
 #define VSOCK_BUF_ALLOC_SMALL (16u << 10)
+#define VSOCK_BUF_ALLOC_SEQ   (256u << 10) /* and no message of the guest's can be longer */
+#define VSOCK_SHARE_BYTES     (4u << 20)
 #define VSOCK_PLEDGE_MAX      (256ULL << 20)
 /* The longest message of a client; the guest's have room in what is kept for its connection. */
 #define VSOCK_MESSAGE_MAX (1u << 20)
@@ -54,6 +58,12 @@
 
 struct vsock_guests;
 struct vsock_rx_chain;
+
+/* The streams that had data of the guest's lately; vsock_share.c. */
+struct vsock_busy {
+	uint64_t until_ns;
+	uint32_t period, count, before; /* in this period and the one before */
+};
 
 /* Embedded in its device. */
 struct vsock {
@@ -71,6 +81,7 @@ struct vsock {
 	uint32_t count;     /* of conns and reap */
 	uint32_t conns_max; /* VSOCK_CONNS_MAX, or fewer where the process may have few files */
 	uint64_t serial, pledged_bytes;
+	struct vsock_busy busy;
 	struct vsock_guests *guests;     /* the way to other guests; NULL: none */
 	uint32_t neighbour_conns;        /* of count: to other guests */
 	struct vsock_acceptor *fallback; /* for ports without a listener; NULL: none */

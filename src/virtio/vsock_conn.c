@@ -169,10 +169,15 @@ bool vsock_conns_full(struct vsock *v)
 	       v->count + vsock_ports_resting(&v->ports, now_ns) >= VSOCK_CONNS_MAX;
 }
 
-static uint32_t buf_alloc(const struct vsock *v)
+static uint32_t buf_alloc(const struct vsock *v, uint16_t type)
 {
-	return v->pledged_bytes + VSOCK_BUF_ALLOC <= VSOCK_PLEDGE_MAX ? VSOCK_BUF_ALLOC
-								      : VSOCK_BUF_ALLOC_SMALL;
+	uint32_t bytes = VSOCK_BUF_ALLOC_SEQ;
+
+	if (type != VSOCK_TYPE_SEQPACKET)
+		bytes = v->pledged_bytes + VSOCK_BUF_ALLOC <= VSOCK_SHARE_BYTES
+				? VSOCK_BUF_ALLOC
+				: VSOCK_BUF_ALLOC_MANY;
+	return v->pledged_bytes + bytes <= VSOCK_PLEDGE_MAX ? bytes : VSOCK_BUF_ALLOC_SMALL;
 }
 
 static void links_init(struct vsock_conn *c)
@@ -201,7 +206,7 @@ struct vsock_conn *vsock_conn_create(
 	c->file = IO_FILE_NONE;
 	c->given_fd = -1;
 	c->window = 1;
-	c->credit.buf_alloc = buf_alloc(v);
+	c->credit.buf_alloc = c->credit.told_buf_alloc = buf_alloc(v, type);
 	v->pledged_bytes += c->credit.buf_alloc;
 	links_init(c);
 	list_add_tail(&v->conns, &c->link);
@@ -222,6 +227,8 @@ void vsock_conn_open(struct vsock_conn *c, int fd, uint32_t pending)
 	/* A message leaves as a whole or not at all. */
 	if (c->type == VSOCK_TYPE_SEQPACKET)
 		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
+	else
+		vsock_share_socket(c, fd, c->credit.buf_alloc);
 	io_file_open(vsock_home(c->v), &c->file, fd);
 	poll_start(c);
 	vsock_rx_control(c, pending);
@@ -314,8 +321,10 @@ void vsock_conn_release(struct vsock_conn *c)
 void vsock_conn_out_moved(struct vsock_conn *c)
 {
 	if (c->state == VSOCK_CONNECTED && credit_update_due(&c->credit) &&
-		!(c->peer_shutdown & VSOCK_SHUTDOWN_SEND))
+		!(c->peer_shutdown & VSOCK_SHUTDOWN_SEND)) {
+		vsock_share_adjust(c);
 		vsock_rx_control(c, VSOCK_PENDING(VSOCK_OP_CREDIT_UPDATE));
+	}
 	if (vsock_tx_waiting(c))
 		return;
 	if (c->state == VSOCK_CLOSED)

@@ -94,6 +94,7 @@ struct vsock_conn {
 	struct list link; /* in conns or reap */
 	struct io_file file;
 	struct vsock_credit credit;
+	uint32_t share_bytes, busy_period;    /* vsock_share.c */
 	uint32_t peer_shutdown, own_shutdown; /* VSOCK_SHUTDOWN_* */
 	uint64_t peer_shutdown_ns;            /* since when the guest sends no more */
 
@@ -259,6 +260,14 @@ void vsock_rx_data(struct vsock_conn *c);
 void vsock_rx_reply(struct vsock *v, const struct vsock_header *h);
 /* vsock_rx_forget: the queue was reset; nothing is in flight. */
 void vsock_rx_forget(struct vsock *v);
+
+/* --- vsock_share.c --- */
+
+/* vsock_share_used: the guest has sent data on a stream. vsock_share_adjust: before its credit is
+ * told. vsock_share_socket: the send buffer of the socket, which holds about as much. */
+void vsock_share_used(struct vsock_conn *c);
+void vsock_share_adjust(struct vsock_conn *c);
+void vsock_share_socket(struct vsock_conn *c, int fd, uint32_t bytes);
 
 /* --- vsock_seq.c --- */
 

@@ -18,7 +18,7 @@ struct vsock_credit {
 	/* From the guest. */
 	uint32_t buf_alloc;
 	uint32_t rx_cnt, fwd_cnt;
-	uint32_t told_fwd_cnt; /* in the last header to the guest */
+	uint32_t told_fwd_cnt, told_buf_alloc; /* in the last header to the guest */
 };
 
 /* credit_peer: what the guest says in each of its headers. A fwd_cnt that runs ahead of what was
@@ -75,13 +75,26 @@ static inline void credit_forwarded(struct vsock_credit *c, uint32_t len_bytes)
 static inline void credit_told(struct vsock_credit *c)
 {
 	c->told_fwd_cnt = c->fwd_cnt;
+	c->told_buf_alloc = c->buf_alloc;
+}
+
+/* credit_resize: buf_alloc becomes `want_bytes`, but not so little that the guest, by the header
+ * that it had last, may have sent more already: it might count on that in whole numbers without a
+ * sign. Then it goes down further as more is forwarded. */
+static inline void credit_resize(struct vsock_credit *c, uint32_t want_bytes)
+{
+	uint32_t least = c->told_buf_alloc - (c->fwd_cnt - c->told_fwd_cnt);
+
+	if (c->fwd_cnt - c->told_fwd_cnt > c->told_buf_alloc)
+		least = 0;
+	c->buf_alloc = want_bytes > least ? want_bytes : least;
 }
 
 /* credit_update_due: the guest believes that less than half of the room is left, and what appeared
  * since then is worth a packet: an eighth of it, or all. */
 static inline bool credit_update_due(const struct vsock_credit *c)
 {
-	uint32_t believed = c->buf_alloc - (c->rx_cnt - c->told_fwd_cnt);
+	uint32_t believed = c->told_buf_alloc - (c->rx_cnt - c->told_fwd_cnt);
 	uint32_t appeared = c->fwd_cnt - c->told_fwd_cnt;
 
 	if (!appeared || believed >= c->buf_alloc / 2)

@@ -57,6 +57,7 @@ static enum vsock_taken connected_data(
 	}
 	if (!h->len)
 		return VSOCK_TAKEN_DONE;
+	vsock_share_used(c);
 	return vsock_tx_data(c, chain);
 }
 

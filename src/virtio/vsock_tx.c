@@ -152,7 +152,9 @@ static void kept_sent(struct io_op *op, int res, uint32_t cqe_flags)
 static bool keep(struct vsock_conn *c, const struct iovec *iov, unsigned int count, uint64_t offset)
 {
 	c->send.done = kept_sent;
-	return !kept_put(&c->kept, c->credit.buf_alloc, iov, count, offset);
+	/* It is as large as the credit was when it was begun, and that has not grown since. */
+	return !kept_put(
+		&c->kept, c->kept.bytes ? c->kept.size : c->credit.buf_alloc, iov, count, offset);
 }
 
 /* --- the connection's side --- */

@@ -84,7 +84,7 @@ Test(vsock_credit, from_the_guest_wraps_at_32_bits)
 
 Test(vsock_credit, update_is_due_when_little_is_left_and_space_appeared)
 {
-	struct vsock_credit c = {.buf_alloc = 800};
+	struct vsock_credit c = {.buf_alloc = 800, .told_buf_alloc = 800};
 
 	cr_assert(credit_received(&c, 300));
 	credit_forwarded(&c, 300);
@@ -101,6 +101,34 @@ Test(vsock_credit, update_is_due_when_little_is_left_and_space_appeared)
 	credit_told(&c);
 	credit_forwarded(&c, 690);
 	cr_assert(credit_update_due(&c));
+}
+
+/* What the guest, by the last header, may have sent stays within the credit. */
+Test(vsock_credit, less_credit_never_takes_back_what_was_told)
+{
+	struct vsock_credit c = {.buf_alloc = 1000,
+		.told_buf_alloc = 1000,
+		.rx_cnt = UINT32_MAX - 99,
+		.fwd_cnt = UINT32_MAX - 99,
+		.told_fwd_cnt = UINT32_MAX - 99};
+
+	credit_resize(&c, 100);
+	cr_assert_eq(c.buf_alloc, 1000u, "it may have sent all of it");
+	cr_assert(credit_received(&c, 600));
+	credit_forwarded(&c, 250);
+	credit_resize(&c, 100);
+	cr_assert_eq(c.buf_alloc, 750u);
+	credit_resize(&c, 100);
+	cr_assert_eq(c.buf_alloc, 750u, "not once more for the same");
+	cr_assert_eq(credit_room(&c), 400u, "as the guest believes");
+	credit_told(&c);
+	cr_assert(credit_received(&c, 400));
+	credit_forwarded(&c, 750);
+	credit_resize(&c, 100);
+	cr_assert_eq(c.buf_alloc, 100u);
+	credit_told(&c);
+	credit_resize(&c, 5000);
+	cr_assert_eq(credit_room(&c), 5000u);
 }
 
 Test(vsock_packet, accepts_only_what_a_guest_may_send)

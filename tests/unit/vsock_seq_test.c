@@ -159,22 +159,22 @@ Test(vsock_seq, a_slow_client_gets_every_message_in_order)
 Test(vsock_seq, a_message_of_all_the_credit_comes_as_one)
 {
 	struct vrig_conn c = connected(GUEST_PORT);
-	uint32_t piece = VSOCK_BUF_ALLOC / 8;
+	uint32_t piece = VSOCK_BUF_ALLOC_SEQ / 8;
 
 	for (unsigned int i = 0; i < 8; i++) {
 		vrig_piece(&rig, &c, bytes + i * piece, piece, i == 7 ? EOM : 0);
 		vrig_run(&rig);
 	}
-	client_reads(&c, 0, VSOCK_BUF_ALLOC);
+	client_reads(&c, 0, VSOCK_BUF_ALLOC_SEQ);
 	vrig_expect(&rig, &c, VSOCK_OP_CREDIT_UPDATE, &packet);
-	cr_assert_eq(packet.h.fwd_cnt, VSOCK_BUF_ALLOC);
+	cr_assert_eq(packet.h.fwd_cnt, VSOCK_BUF_ALLOC_SEQ);
 	close(c.fd);
 }
 
 Test(vsock_seq, a_message_longer_than_the_credit_is_reset)
 {
 	struct vrig_conn c = connected(GUEST_PORT);
-	uint32_t piece = VSOCK_BUF_ALLOC / 8;
+	uint32_t piece = VSOCK_BUF_ALLOC_SEQ / 8;
 
 	for (unsigned int i = 0; i < 8; i++) {
 		vrig_piece(&rig, &c, bytes, piece, 0);
@@ -191,7 +191,7 @@ Test(vsock_seq, a_message_longer_than_the_credit_is_reset)
 Test(vsock_seq, credit_is_told_while_a_message_waits_for_its_end)
 {
 	struct vrig_conn c = connected(GUEST_PORT);
-	uint32_t part = VSOCK_BUF_ALLOC / 16;
+	uint32_t part = VSOCK_BUF_ALLOC_SEQ / 16;
 
 	for (unsigned int i = 0; i < 7; i++) {
 		vrig_piece(&rig, &c, bytes, part, EOM);
