@@ -37,7 +37,8 @@ struct console_case {
 	const char *guest; /* the command that the guest runs */
 	enum placing placing;
 	bool echoes;
-	const char *poll_us; /* of our daemon; NULL: it sleeps at once. QEMU's main loop cannot */
+	const char *poll_us; /* of our daemon, which polls unless told; NULL: as it is. QEMU's main
+				loop cannot */
 };
 
 /* The daemon's counters so far. */
