@@ -90,16 +90,19 @@ static inline void credit_resize(struct vsock_credit *c, uint32_t want_bytes)
 	c->buf_alloc = want_bytes > least ? want_bytes : least;
 }
 
-/* credit_update_due: the guest believes that less than half of the room is left, and what appeared
- * since then is worth a packet: an eighth of it, or all. */
+/* credit_update_due: the guest may believe that less than half of the room is left, and what
+ * appeared since then is worth a packet: an eighth of it, or all. A guest need not make use of all
+ * that it is given: Linux has no more under way than its own buf_alloc, however large ours is. */
 static inline bool credit_update_due(const struct vsock_credit *c)
 {
-	uint32_t believed = c->told_buf_alloc - (c->rx_cnt - c->told_fwd_cnt);
+	uint32_t used =
+		c->told_buf_alloc < c->peer_buf_alloc ? c->told_buf_alloc : c->peer_buf_alloc;
+	uint32_t under_way = c->rx_cnt - c->told_fwd_cnt;
 	uint32_t appeared = c->fwd_cnt - c->told_fwd_cnt;
 
-	if (!appeared || believed >= c->buf_alloc / 2)
+	if (!appeared || under_way <= used / 2)
 		return false;
-	return appeared >= c->buf_alloc / 8 || c->fwd_cnt == c->rx_cnt;
+	return appeared >= used / 8 || c->fwd_cnt == c->rx_cnt;
 }
 
 #endif

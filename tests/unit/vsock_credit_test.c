@@ -84,7 +84,8 @@ Test(vsock_credit, from_the_guest_wraps_at_32_bits)
 
 Test(vsock_credit, update_is_due_when_little_is_left_and_space_appeared)
 {
-	struct vsock_credit c = {.buf_alloc = 800, .told_buf_alloc = 800};
+	struct vsock_credit c = {
+		.buf_alloc = 800, .told_buf_alloc = 800, .peer_buf_alloc = UINT32_MAX};
 
 	cr_assert(credit_received(&c, 300));
 	credit_forwarded(&c, 300);
@@ -101,6 +102,25 @@ Test(vsock_credit, update_is_due_when_little_is_left_and_space_appeared)
 	credit_told(&c);
 	credit_forwarded(&c, 690);
 	cr_assert(credit_update_due(&c));
+}
+
+/* Linux sends no more at once than it would take itself. */
+Test(vsock_credit, update_is_due_when_the_guest_uses_less_than_it_has)
+{
+	struct vsock_credit c = {
+		.buf_alloc = 100000, .told_buf_alloc = 100000, .peer_buf_alloc = 800};
+
+	cr_assert(credit_received(&c, 400));
+	credit_forwarded(&c, 400);
+	cr_assert_not(credit_update_due(&c), "half of what it uses is left");
+	cr_assert(credit_received(&c, 400));
+	credit_forwarded(&c, 50);
+	cr_assert(credit_update_due(&c));
+	credit_told(&c);
+	credit_peer(&c, 0, 0);
+	cr_assert_not(credit_update_due(&c), "nothing new");
+	credit_forwarded(&c, 1);
+	cr_assert(credit_update_due(&c), "it waits for each byte");
 }
 
 /* What the guest, by the last header, may have sent stays within the credit. */
