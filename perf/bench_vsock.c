@@ -40,7 +40,7 @@ struct vsock_bench {
 	/* The second thread of what is raw; or who accepts. */
 	pthread_t thread;
 	bool threaded;
-	int other; /* its socket */
+	int other[STREAMS_MAX]; /* its sockets; the first is the one if there is one */
 	int cpu;
 	uint8_t buf[BLOCK_BYTES];
 };
@@ -60,11 +60,12 @@ static void teardown(void *state)
 		if (b->fd[i] >= 0)
 			close(b->fd[i]);
 	if (b->threaded) {
-		shutdown(b->other, SHUT_RDWR);
+		shutdown(b->other[0], SHUT_RDWR);
 		pthread_join(b->thread, NULL);
 	}
-	if (b->other >= 0)
-		close(b->other);
+	for (unsigned int i = 0; i < STREAMS_MAX; i++)
+		if (b->other[i] >= 0)
+			close(b->other[i]);
 	vsock_guest_end(&b->guest);
 	free(b);
 }
@@ -76,9 +77,9 @@ static struct vsock_bench *bench_new(const struct bench_variant *v, const struct
 	if (!b)
 		return NULL;
 	b->arg = v->arg;
-	b->other = -1;
 	b->cpu = bench_cpu(o, 1);
 	memset(b->fd, -1, sizeof(b->fd));
+	memset(b->other, -1, sizeof(b->other));
 	return b;
 }
 
@@ -107,18 +108,32 @@ static int raw_start(const struct bench_variant *v, const struct bench_options *
 
 	if (!b)
 		return -ENOMEM;
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) {
-		int err = diag_errno(d, -errno, "socketpair");
+	for (unsigned int i = 0; i < b->arg->streams; i++) {
+		if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) {
+			int err = diag_errno(d, -errno, "socketpair");
 
-		teardown(b);
-		return err;
+			teardown(b);
+			return err;
+		}
+		b->fd[i] = pair[0];
+		b->other[i] = pair[1];
 	}
-	b->fd[0] = pair[0];
-	b->other = pair[1];
 	CHECK(pthread_create(&b->thread, NULL, thread, b) == 0);
 	b->threaded = true;
 	*state = b;
 	return 0;
+}
+
+static int streams_epoll(const int *fd, unsigned int n, uint32_t events)
+{
+	int epoll = epoll_create1(EPOLL_CLOEXEC);
+
+	for (unsigned int i = 0; epoll >= 0 && i < n; i++) {
+		struct epoll_event e = {.events = events, .data.u32 = i};
+
+		CHECK(epoll_ctl(epoll, EPOLL_CTL_ADD, fd[i], &e) == 0);
+	}
+	return epoll;
 }
 
 /* --- the second thread of what is raw --- */
@@ -130,8 +145,8 @@ static void *echo_main(void *arg)
 	ssize_t n;
 
 	bench_pin(b->cpu);
-	while ((n = read(b->other, buf, sizeof(buf))) > 0)
-		if (send(b->other, buf, (size_t)n, MSG_NOSIGNAL) != n)
+	while ((n = read(b->other[0], buf, sizeof(buf))) > 0)
+		if (send(b->other[0], buf, (size_t)n, MSG_NOSIGNAL) != n)
 			break;
 	return NULL;
 }
@@ -142,8 +157,27 @@ static void *source_main(void *arg)
 	static uint8_t block[BLOCK_BYTES];
 
 	bench_pin(b->cpu);
-	while (send(b->other, block, sizeof(block), MSG_NOSIGNAL) > 0)
+	while (send(b->other[0], block, sizeof(block), MSG_NOSIGNAL) > 0)
 		;
+	return NULL;
+}
+
+/* A block into each that has room. The first that is shut down ends it. */
+static void *sources_main(void *arg)
+{
+	struct vsock_bench *b = arg;
+	static uint8_t block[BLOCK_BYTES];
+	struct epoll_event ready[STREAMS_MAX];
+	int epoll = streams_epoll(b->other, b->arg->streams, EPOLLOUT), n;
+	bool ok = true;
+
+	bench_pin(b->cpu);
+	while (ok && (n = epoll_wait(epoll, ready, STREAMS_MAX, -1)) > 0)
+		for (int i = 0; i < n && ok; i++)
+			ok = send(b->other[ready[i].data.u32], block, sizeof(block),
+				     MSG_NOSIGNAL | MSG_DONTWAIT) > 0 ||
+			     errno == EAGAIN;
+	close(epoll);
 	return NULL;
 }
 
@@ -153,7 +187,7 @@ static void *sink_main(void *arg)
 	uint8_t buf[BLOCK_BYTES];
 
 	bench_pin(b->cpu);
-	while (read(b->other, buf, sizeof(buf)) > 0)
+	while (read(b->other[0], buf, sizeof(buf)) > 0)
 		;
 	return NULL;
 }
@@ -168,6 +202,12 @@ static int raw_source_setup(
 	const struct bench_variant *v, const struct bench_options *o, void **state, struct diag *d)
 {
 	return raw_start(v, o, source_main, state, d);
+}
+
+static int raw_sources_setup(
+	const struct bench_variant *v, const struct bench_options *o, void **state, struct diag *d)
+{
+	return raw_start(v, o, sources_main, state, d);
 }
 
 static int raw_sink_setup(
@@ -271,18 +311,6 @@ static double fairness(const uint64_t *bytes, unsigned int n)
 	return squares > 0 ? sum * sum / (n * squares) : 0;
 }
 
-static int streams_open(const struct vsock_bench *b)
-{
-	int epoll = epoll_create1(EPOLL_CLOEXEC);
-
-	for (unsigned int i = 0; epoll >= 0 && i < b->arg->streams; i++) {
-		struct epoll_event e = {.events = EPOLLIN, .data.u32 = i};
-
-		CHECK(epoll_ctl(epoll, EPOLL_CTL_ADD, b->fd[i], &e) == 0);
-	}
-	return epoll;
-}
-
 /* One block of each connection that has something. */
 static bool streams_read(struct vsock_bench *b, int epoll, struct bench_slice *s, uint64_t *bytes)
 {
@@ -304,7 +332,7 @@ static int streams_slice(void *state, struct bench_slice *s, struct diag *d)
 {
 	struct vsock_bench *b = state;
 	uint64_t bytes[STREAMS_MAX] = {0};
-	int epoll = streams_open(b);
+	int epoll = streams_epoll(b->fd, b->arg->streams, EPOLLIN);
 	bool ok;
 
 	if (epoll < 0)
@@ -330,7 +358,7 @@ static void *accept_main(void *arg)
 
 	bench_pin(b->cpu);
 	memset(held, -1, sizeof(held));
-	while ((fd = accept(b->other, NULL, NULL)) >= 0) {
+	while ((fd = accept(b->other[0], NULL, NULL)) >= 0) {
 		if (held[at] >= 0)
 			close(held[at]);
 		held[at] = fd;
@@ -351,9 +379,9 @@ static int storm_setup(
 	if (err)
 		return err;
 	b = *state;
-	b->other = vsock_guest_listen(&b->guest, STORM_PORT, d);
-	if (b->other < 0) {
-		err = b->other;
+	b->other[0] = vsock_guest_listen(&b->guest, STORM_PORT, d);
+	if (b->other[0] < 0) {
+		err = b->other[0];
 		teardown(b);
 		return err;
 	}
@@ -447,6 +475,8 @@ static const struct bench_target in_targets[] = {
 static const struct bench_variant streams_variants[] = {
 	GUEST("64 streams", out_many, streams_slice),
 	{"1 stream", BENCH_PEER, &out_one, guest_setup, streams_slice, teardown},
+	RAW("raw, 64 pairs", out_many, raw_sources_setup, streams_slice),
+	RAW("raw, 1 pair", out_one, raw_sources_setup, streams_slice),
 };
 static const struct bench_target streams_targets[] = {
 	RATIO("64 streams", "1 stream", BENCH_BYTES, BENCH_P50, true, 1.0),
