@@ -78,8 +78,11 @@ static __always_inline void hist_count(const struct trace_key *key)
 
 static __always_inline void hist_add(struct trace_hist *h, u64 value)
 {
-	u32 slot = trace_slot(value);
+	u64 slot = trace_slot(value);
 
+	/* What is compared has to be what is used: the verifier of Linux 6.1 does not follow a
+	 * bound from one to the other. */
+	asm volatile("" : "+r"(slot));
 	if (slot >= TRACE_SLOTS)
 		return;
 	__sync_fetch_and_add(&h->slots[slot], 1);

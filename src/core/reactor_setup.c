@@ -2,6 +2,7 @@
 /* Making a reactor's ring: flags, probing, the file table, and errors that name their remedy. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -186,13 +187,54 @@ static bool msg_call_known(struct reactor *r)
 	return io_uring_register((unsigned int)-1, RING_REGISTER_SEND_MSG_RING, &sqe, 1) == -EBADFD;
 }
 
+/* Whether a file that is taken out of a table is let go at once. Before Linux 6.13 it is when every
+ * operation has ended that was under way on any file of the table: with one that lasts, such as a
+ * poll, nothing is closed any more. `ring` is one for this question, `end` both ends of a pipe. */
+static bool lets_go(struct io_uring *ring, int end[2])
+{
+	const int none = -1;
+	struct io_uring_sqe *sqe;
+	char byte;
+
+	if (io_uring_register_files(ring, end, 2))
+		return false;
+	sqe = io_uring_get_sqe(ring);
+	io_uring_prep_poll_add(sqe, 0, POLLIN);
+	sqe->flags |= IOSQE_FIXED_FILE;
+	if (io_uring_submit(ring) != 1 || io_uring_register_files_update(ring, 1, &none, 1) != 1)
+		return false;
+	close(end[1]);
+	end[1] = -1;
+	return read(end[0], &byte, 1) == 0;
+}
+
+static bool table_lets_go(void)
+{
+	struct io_uring ring;
+	bool known = false;
+	int end[2];
+
+	if (io_uring_queue_init(2, &ring, 0))
+		return false;
+	if (pipe2(end, O_CLOEXEC | O_NONBLOCK) == 0) {
+		known = lets_go(&ring, end);
+		close(end[0]);
+		if (end[1] >= 0)
+			close(end[1]);
+	}
+	io_uring_queue_exit(&ring);
+	return known;
+}
+
 static int files_init(struct reactor *r, unsigned int slots, struct diag *d)
 {
 	unsigned long long limit = limit_soft(RLIMIT_NOFILE);
 	int err;
 
 	/* The kernel takes no table larger than RLIMIT_NOFILE; files beyond it go unregistered. */
-	if (slots > limit)
+	if (!table_lets_go())
+		slots = 0;
+	else if (slots > limit)
 		slots = (unsigned int)limit;
 	r->files.slots = slots;
 	r->files.used = calloc((slots + 63) / 64 + 1, sizeof(uint64_t));
