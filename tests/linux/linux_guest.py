@@ -127,9 +127,10 @@ def run_command(ringvisor, kernel, cmdline, initrd=None, memory="256M", cpus=1):
     return command + (["--initrd", initrd] if initrd else [])
 
 
-def qemu_command(kernel, cmdline, initrd=None, memory="256M", cpus=1):
+def qemu_command(kernel, cmdline, initrd=None, memory="256M", cpus=1,
+                 cpu="max", accel="tcg"):
     """The same guest under QEMU's own interpreter: tells a kernel's fault from the monitor's."""
-    command = ["qemu-system-x86_64", "-accel", "tcg", "-M", "q35", "-cpu", "max", "-nodefaults",
+    command = ["qemu-system-x86_64", "-accel", accel, "-M", "q35", "-cpu", cpu, "-nodefaults",
                "-display", "none", "-serial", "stdio", "-no-reboot", "-smp", str(cpus),
                "-m", memory, "-kernel", kernel, "-append", cmdline]
     return command + (["-initrd", initrd] if initrd else [])
