@@ -170,6 +170,9 @@ void poll_wait(struct reactor *r, bool work_queued)
 		if (!r->pollers_armed)
 			pollers_poll(r);
 		ring_flush(r);
+		/* Who got something from this turn may share our CPU: it reads while that is still
+		 * in the cache, and not after all that is queued has been added. */
+		sched_yield();
 		return;
 	}
 	if (poll_spin(r) || pollers_arm(r) || !inbox_sleep(r)) {
