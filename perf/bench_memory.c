@@ -260,8 +260,7 @@ static int guest_round(struct guest *g, struct bench_slice *s, struct diag *d)
 	if (g->kind->balloon)
 		snprintf(line, sizeof(line), "balloon inflate %llu\n", g->bytes / 4096ULL);
 	else
-		/* By interrupt, as Linux does it: a guest that polls takes the CPU from the work.
-		 */
+		/* By interrupt: a guest that polls takes the CPU from the work. */
 		snprintf(line, sizeof(line), "hotplug %s 0 %llu irq\n",
 			g->kind->plug ? "plug" : "unplug",
 			(unsigned long long)(g->bytes / BLOCK_BYTES));
