@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* inflate: a guest gives 1 GiB of pages that it has used to the host, in runs of 4 MiB.
+/* inflate: a guest gives 1 GiB of pages that it has used to the host, in runs of 4 MiB; also one
+ * that does not ask before it takes pages back (virtio 1.2 §5.5.3, MUST_TELL_HOST).
  * unplug: it unplugs 1 GiB of blocks of 2 MiB that it has used; plug: it plugs as many again.
  * Each with control calls on the guest's own reactor meanwhile, one a millisecond and as many as
  * go, and against a loop of madvise over a memory file of the same size. The times are the guest's
- * own, without its filling the pages. */
+ * own, from its first request to its last answer. */
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -32,10 +33,13 @@ struct kind {
 	bool balloon, plug;
 	uint64_t run_bytes; /* of one madvise */
 	bool storm;         /* control calls without a pause */
+	bool untold;        /* the guest does not say before it uses a page again */
 };
 
 static const struct kind inflate = {.balloon = true, .run_bytes = 4ULL << 20};
 static const struct kind inflate_storm = {.balloon = true, .run_bytes = 4ULL << 20, .storm = true};
+static const struct kind inflate_untold = {
+	.balloon = true, .run_bytes = 4ULL << 20, .untold = true};
 static const struct kind unplug = {.run_bytes = BLOCK_BYTES};
 static const struct kind unplug_storm = {.run_bytes = BLOCK_BYTES, .storm = true};
 static const struct kind plug = {.plug = true, .run_bytes = BLOCK_BYTES};
@@ -115,6 +119,18 @@ static int shell_command(struct guest *g, const char *line, struct diag *d)
 
 /* --- set-up --- */
 
+/* All of it has been used, and is the guest's. */
+static int balloon_fill(struct guest *g, struct diag *d)
+{
+	char line[64];
+	int err;
+
+	snprintf(line, sizeof(line), "balloon inflate %llu irq%s\n", g->bytes / 4096ULL,
+		g->kind->untold ? " untold" : "");
+	err = shell_command(g, line, d);
+	return err ? err : shell_command(g, "balloon deflate 99999999\n", d);
+}
+
 static int guest_launch(struct guest *g, struct diag *d)
 {
 	struct rv_config *c = rv_config_create();
@@ -147,7 +163,7 @@ static int guest_launch(struct guest *g, struct diag *d)
 		return client_failed(&error, d);
 	while (!err && !strstr(g->text, "> "))
 		err = shell_read(g, GUEST_MS, d);
-	return err;
+	return err || !g->kind->balloon ? err : balloon_fill(g, d);
 }
 
 static void guest_teardown(void *state)
@@ -201,18 +217,16 @@ static int resident_get(struct guest *g, uint64_t *bytes, struct diag *d)
 	return 0;
 }
 
-/* All of it is the guest's, and used; or, before it is plugged, gone. */
+/* Of virtio-mem all is the guest's, and used; or, before it is plugged, gone. Of the balloon it is
+ * as balloon_fill left it: the guest fills what it deflates. */
 static int memory_prepare(struct guest *g, struct diag *d)
 {
 	unsigned long long blocks = g->bytes / BLOCK_BYTES;
 	char line[64];
 	int err;
 
-	if (g->kind->balloon) {
-		snprintf(line, sizeof(line), "balloon inflate %llu irq\n", g->bytes / 4096ULL);
-		err = shell_command(g, line, d);
-		return err ? err : shell_command(g, "balloon deflate 99999999\n", d);
-	}
+	if (g->kind->balloon)
+		return 0;
 	if (g->kind->plug)
 		return shell_command(g, "hotplug all irq\n", d);
 	snprintf(line, sizeof(line), "hotplug plug 0 %llu irq\n", blocks);
@@ -258,7 +272,7 @@ static int guest_round(struct guest *g, struct bench_slice *s, struct diag *d)
 	if (!err)
 		err = resident_get(g, &before, d);
 	if (g->kind->balloon)
-		snprintf(line, sizeof(line), "balloon inflate %llu\n", g->bytes / 4096ULL);
+		snprintf(line, sizeof(line), "balloon inflate %llu as-is\n", g->bytes / 4096ULL);
 	else
 		/* By interrupt: a guest that polls takes the CPU from the work. */
 		snprintf(line, sizeof(line), "hotplug %s 0 %llu irq\n",
@@ -346,6 +360,7 @@ static int unplug_loop(void *state, struct bench_slice *s, struct diag *d)
 static const struct bench_variant inflate_variants[] = {
 	{"balloon", BENCH_MEASURED, &inflate, GUEST},
 	{"balloon, calls without a pause", BENCH_MEASURED, &inflate_storm, GUEST},
+	{"balloon, without MUST_TELL_HOST", BENCH_MEASURED, &inflate_untold, GUEST},
 	{"madvise", BENCH_LIMIT, NULL, NULL, inflate_loop, NULL},
 };
 

@@ -74,8 +74,16 @@ static void op_start(struct reactor *r, struct io_uring_sqe *sqe, struct io_op *
 {
 	sqe->user_data = (uintptr_t)op;
 	op->in_flight = true;
+	op->on_worker = false;
 	r->in_flight++;
 	PROBE(sqe_queued, r->index, op, sqe->opcode, sqe->fd, sqe->len);
+}
+
+/* One that the kernel never does at once (io_uring leaves it to its workers). */
+static void op_on_worker(struct reactor *r, struct io_op *op)
+{
+	op->on_worker = true;
+	r->on_workers++;
 }
 
 static int file_ref(const struct io_file *f)
@@ -200,6 +208,7 @@ void io_fallocate(struct reactor *r, struct io_op *op, const struct io_file *f, 
 	sqe->off = off;
 	sqe->addr = len_bytes;
 	file_op_start(r, sqe, op, f);
+	op_on_worker(r, op);
 }
 
 void io_madvise(struct reactor *r, struct io_op *op, void *addr, uint64_t len_bytes, int advice)
@@ -216,6 +225,7 @@ void io_madvise(struct reactor *r, struct io_op *op, void *addr, uint64_t len_by
 		sqe->off = len_bytes;
 	sqe->fadvise_advice = (uint32_t)advice;
 	op_start(r, sqe, op);
+	op_on_worker(r, op);
 }
 
 void io_fsync(struct reactor *r, struct io_op *op, const struct io_file *f, bool data_only)
@@ -224,6 +234,7 @@ void io_fsync(struct reactor *r, struct io_op *op, const struct io_file *f, bool
 
 	io_uring_prep_fsync(sqe, file_ref(f), data_only ? IORING_FSYNC_DATASYNC : 0);
 	file_op_start(r, sqe, op, f);
+	op_on_worker(r, op);
 }
 
 void io_signal(struct reactor *r, const struct io_file *f)

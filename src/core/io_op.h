@@ -23,6 +23,7 @@ struct io_op {
 	 * the op is still in flight). May free the owner when IO_MORE is not set. */
 	void (*done)(struct io_op *op, int res, uint32_t cqe_flags);
 	bool in_flight; /* from the verb until the `done` without IO_MORE has been entered */
+	bool on_worker; /* private: a thread of the kernel's carries it out */
 };
 
 #define IO_MORE (1u << 1) /* IORING_CQE_F_MORE */

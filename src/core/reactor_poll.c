@@ -5,6 +5,10 @@
  * sleep after it was so short that a longer window would have; it halves with every longer sleep.
  * An idle reactor's window is 0: it sleeps at once.
  *
+ * While threads of the kernel or helper threads work for this reactor, it neither polls nor offers
+ * its CPU: they may share it, and keep it for long once they have it; a reactor that sleeps gets it
+ * back as soon as there is something to do.
+ *
  * Between two looks the CPU is offered to others, so that polling costs a client or a vCPU that
  * shares it nothing. But who polls is not woken: if another thread had the CPU for long and work
  * had come meanwhile, a sleeping reactor would have been there earlier, and so polling pauses. */
@@ -118,12 +122,17 @@ static bool poll_look(struct reactor *r)
 	return true;
 }
 
+static bool others_work(const struct reactor *r)
+{
+	return r->on_workers || r->jobs_out;
+}
+
 /* Polls for one window at most. True if there is something to do. */
 static bool poll_spin(struct reactor *r)
 {
 	uint64_t before_ns, now_ns, end_ns, timer_ns = timer_heap_next_ns(&r->timers);
 
-	if (list_empty(&r->pollers) || r->poll_window_ns == 0)
+	if (list_empty(&r->pollers) || r->poll_window_ns == 0 || others_work(r))
 		return false;
 	pollers_disarm(r);
 	ring_flush(r);
@@ -172,7 +181,8 @@ void poll_wait(struct reactor *r, bool work_queued)
 		ring_flush(r);
 		/* Who got something from this turn may share our CPU: it reads while that is still
 		 * in the cache, and not after all that is queued has been added. */
-		sched_yield();
+		if (!others_work(r))
+			sched_yield();
 		return;
 	}
 	if (poll_spin(r) || pollers_arm(r) || !inbox_sleep(r)) {

@@ -79,8 +79,9 @@ struct reactor {
 	struct reactor_msg stop_msg;
 
 	uint64_t now_ns;
-	uint32_t in_flight; /* ops of owners */
-	uint32_t jobs_out;  /* jobs offloaded, `done` not yet run */
+	uint32_t in_flight;  /* ops of owners */
+	uint32_t on_workers; /* of them, those that threads of the kernel carry out */
+	uint32_t jobs_out;   /* jobs offloaded, `done` not yet run */
 	struct list tasks, hooks, pollers;
 	bool pollers_armed;
 	uint64_t poll_max_ns, poll_window_ns;

@@ -202,6 +202,7 @@ static void op_complete(struct reactor *r, const struct io_uring_cqe *cqe)
 	if (op->in_flight && !(cqe->flags & IO_MORE)) {
 		op->in_flight = false;
 		r->in_flight--;
+		r->on_workers -= op->on_worker;
 	}
 	op->done(op, cqe->res, cqe->flags);
 }

@@ -116,7 +116,7 @@ static bool run_flush(struct balloon_lane *l)
 	while (l->run_start < l->run_end) {
 		uint64_t end = discard_part_end(l->run_start, l->run_end);
 
-		if (discard_is_full(&l->discard))
+		if (!discard_has_room(&l->discard, end - l->run_start))
 			return false;
 		discard_run(&l->discard, l->run_start, end - l->run_start);
 		l->run_start = end;
@@ -207,6 +207,17 @@ static bool lane_next(struct balloon_lane *l)
 	return l->busy;
 }
 
+/* The guest may use a chain's memory as soon as it has the chain back, so that memory has to be
+ * gone by then. But a guest that takes pages back only with our leave (§5.5.3, MUST_TELL_HOST) may
+ * have the chain while the last of it is on its way: so the host has work while the guest makes the
+ * next chain. */
+static bool lane_may_answer(const struct balloon_lane *l)
+{
+	return !l->discard.in_flight ||
+	       (l->queue->index == BALLOON_INFLATE &&
+		       virtio_has(&l->balloon->dev, BALLOON_F_MUST_TELL_HOST));
+}
+
 static enum virtio_serve lane_serve(
 	struct balloon_lane *l, enum look (*look)(struct balloon_lane *))
 {
@@ -219,14 +230,18 @@ static enum virtio_serve lane_serve(
 			return seen == LOOK_MORE ? VIRTIO_SERVE_MORE : VIRTIO_SERVE_BLOCKED;
 		l->read = true;
 	}
-	/* Only when its memory is gone may the guest have the chain back: it may use the memory
-	 * again at once. */
-	if (!run_flush(l) || l->discard.in_flight)
+	if (!run_flush(l) || !lane_may_answer(l))
 		return VIRTIO_SERVE_BLOCKED;
 	vq_push(&l->queue->vq, &l->chain, 0);
 	virtio_queue_flush(l->queue);
 	l->busy = false;
 	return VIRTIO_SERVE_MORE;
+}
+
+/* Pages that the guest takes back: not before all that it has given is gone. */
+static bool deflate_may_answer(const struct balloon *b)
+{
+	return !b->lanes[BALLOON_INFLATE].discard.in_flight;
 }
 
 static bool lanes_quiet(const struct balloon *b)
@@ -245,12 +260,14 @@ static void lane_ended(struct discard *d)
 	if (b->dev.resetting) {
 		if (lanes_quiet(b))
 			virtio_reset_done(&b->dev);
-	} else if (l->queue->resetting) {
-		if (!d->in_flight)
-			virtio_queue_reset_done(l->queue);
-	} else {
-		virtio_queue_wake(l->queue);
+		return;
 	}
+	if (b->lanes[BALLOON_DEFLATE].busy && deflate_may_answer(b))
+		virtio_queue_wake(b->lanes[BALLOON_DEFLATE].queue);
+	if (!l->queue->resetting)
+		virtio_queue_wake(l->queue);
+	else if (!d->in_flight)
+		virtio_queue_reset_done(l->queue);
 }
 
 static enum virtio_serve serve_deflate(struct balloon *b, struct virtio_queue *q)
@@ -260,6 +277,8 @@ static enum virtio_serve serve_deflate(struct balloon *b, struct virtio_queue *q
 	for (unsigned int i = 0; i < VIRTIO_BUDGET_CHAINS; i++) {
 		if (!lane_next(l))
 			return VIRTIO_SERVE_IDLE;
+		if (!deflate_may_answer(b))
+			return VIRTIO_SERVE_BLOCKED;
 		b->deflated += l->chain.out_bytes / sizeof(uint32_t);
 		vq_push(&q->vq, &l->chain, 0);
 		virtio_queue_flush(q);
@@ -343,7 +362,8 @@ int balloon_init(struct balloon *b, struct virtio_env *env, struct diag *d)
 			       ? (uint32_t)(env->mem->ram_bytes / BALLOON_PAGE)
 			       : UINT32_MAX;
 	err = virtio_device_init(&b->dev, &balloon_ops, env, "virtio-balloon",
-		BALLOON_F_STATS_VQ | BALLOON_F_DEFLATE_ON_OOM | BALLOON_F_PAGE_REPORTING,
+		BALLOON_F_MUST_TELL_HOST | BALLOON_F_STATS_VQ | BALLOON_F_DEFLATE_ON_OOM |
+			BALLOON_F_PAGE_REPORTING,
 		BALLOON_QUEUES, sizes, d);
 	if (err)
 		return err;

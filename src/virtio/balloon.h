@@ -15,6 +15,7 @@
 #include "virtio/device.h"
 #include "virtio/discard.h"
 
+#define BALLOON_F_MUST_TELL_HOST (1ULL << 0)
 #define BALLOON_F_STATS_VQ       (1ULL << 1)
 #define BALLOON_F_DEFLATE_ON_OOM (1ULL << 2)
 #define BALLOON_F_PAGE_REPORTING (1ULL << 5)

@@ -13,11 +13,14 @@ static void run_done(struct io_op *io, int res, uint32_t cqe_flags)
 
 	(void)cqe_flags;
 	d->in_flight--;
+	d->in_flight_bytes -= op->len_bytes;
 	/* A page that stays resident costs the host memory, and the guest nothing. */
-	if (res < 0)
+	if (res < 0) {
 		d->failures++;
-	else
+		d->error = res;
+	} else {
 		d->bytes += op->len_bytes;
+	}
 	d->ended(d);
 }
 
@@ -42,10 +45,12 @@ void discard_run(struct discard *d, uint64_t offset, uint64_t len_bytes)
 	const struct io_file file = {.fd = d->mem->memfd, .slot = -1};
 	struct discard_op *op = op_free(d);
 
-	CHECK(op && len_bytes && offset % GMEM_PAGE == 0 && len_bytes % GMEM_PAGE == 0);
+	CHECK(op && discard_has_room(d, len_bytes));
+	CHECK(len_bytes && offset % GMEM_PAGE == 0 && len_bytes % GMEM_PAGE == 0);
 	CHECK(discard_part_end(offset, offset + len_bytes) == offset + len_bytes);
 	op->len_bytes = len_bytes;
 	d->in_flight++;
+	d->in_flight_bytes += len_bytes;
 	d->runs++;
 	io_fallocate(*d->reactor, &op->io, &file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 		offset, len_bytes);

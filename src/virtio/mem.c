@@ -125,18 +125,6 @@ static uint64_t block_of(const struct mem *m, uint64_t addr)
 	return (addr - m->region->start.v) / m->size.block_size;
 }
 
-static void job_start(struct mem *m, bool plug, uint64_t first, uint64_t end, const uint64_t *mask)
-{
-	m->job.plug = plug;
-	m->job.first = first;
-	m->job.end = end;
-	m->job.mask = mask;
-	m->job.err = 0;
-	m->job.discarded = false;
-	m->busy = true;
-	reactor_offload(m->dev.env->reactor, &m->job.job);
-}
-
 static void do_plug(struct mem *m, const struct request *r)
 {
 	if (gmem_plugged(m->mem, GPA(r->addr), r->len_bytes) != 0)
@@ -145,7 +133,8 @@ static void do_plug(struct mem *m, const struct request *r)
 		 r->len_bytes > m->size.requested_size - m->size.plugged_size)
 		respond(m, MEM_RESP_NACK, 0);
 	else
-		job_start(m, true, block_of(m, r->addr), block_of(m, r->addr + r->len_bytes), NULL);
+		mem_job_start(
+			m, true, block_of(m, r->addr), block_of(m, r->addr + r->len_bytes), NULL);
 }
 
 static void do_unplug(struct mem *m, const struct request *r)
@@ -158,7 +147,7 @@ static void do_unplug(struct mem *m, const struct request *r)
 	}
 	gmem_plug(m->mem, GPA(r->addr), r->len_bytes, false);
 	m->unplugged(m);
-	job_start(m, false, block_of(m, r->addr), block_of(m, r->addr + r->len_bytes), NULL);
+	mem_job_start(m, false, block_of(m, r->addr), block_of(m, r->addr + r->len_bytes), NULL);
 }
 
 static void do_unplug_all(struct mem *m)
@@ -169,7 +158,7 @@ static void do_unplug_all(struct mem *m)
 	memcpy(m->plugged_before, r->plugged, (blocks + 63) / 64 * sizeof(uint64_t));
 	gmem_plug(m->mem, r->start, r->size_bytes, false);
 	m->unplugged(m);
-	job_start(m, false, 0, blocks, m->plugged_before);
+	mem_job_start(m, false, 0, blocks, m->plugged_before);
 }
 
 static void do_state(struct mem *m, const struct request *r)
@@ -240,7 +229,7 @@ static void job_apply(struct mem *m)
 
 	if (j->err)
 		m->failures++;
-	if (j->discarded) {
+	else if (j->discard.failures == j->failures) {
 		m->discards++;
 		m->discarded_bytes += (j->end - j->first) * m->size.block_size;
 	}
@@ -250,9 +239,8 @@ static void job_apply(struct mem *m)
 	plugged_set(m, (uint64_t)plugged * m->size.block_size);
 }
 
-static void job_done(struct reactor_job *job)
+void mem_job_ended(struct mem *m)
 {
-	struct mem *m = container_of(job, struct mem, job.job);
 	struct virtio_queue *q = &m->dev.queues[0];
 
 	m->busy = false;
@@ -314,15 +302,16 @@ int mem_init(struct mem *m, struct virtio_env *env, struct gmem *mem,
 	m->region = &mem->regions[mem->count - 1];
 	CHECK(m->region->kind == GMEM_HOTPLUG);
 	m->unplugged = unplugged;
-	m->job.job = (struct reactor_job){.work = mem_job_work, .done = job_done};
 	blocks = m->region->size_bytes / m->region->block_bytes;
 	m->plugged_before = calloc((blocks + 63) / 64, sizeof(uint64_t));
 	if (!m->plugged_before)
 		return diag_fail(d, -ENOMEM, "no memory for a bitmap of hot-pluggable blocks");
 	err = virtio_device_init(
 		&m->dev, &mem_ops, env, "virtio-mem", MEM_F_UNPLUGGED_INACCESSIBLE, 1, sizes, d);
-	if (!err)
+	if (!err) {
 		config_space_init(m);
+		mem_job_init(m);
+	}
 	return err;
 }
 

@@ -3,8 +3,11 @@
  * host asks. An unplugged block has no memory slot, is no guest memory for devices and has nothing
  * resident. Conformance.md, "Mem". Home reactor, but for init and finish.
  *
- *   plug     helper thread: hole, a slot a block ──▶ home: gmem_plug ──▶ ACK
- *   unplug   home: gmem_plug, rings there break ──▶ helper thread: slots gone, hole ──▶ ACK
+ *   plug     holes ──▶ helper thread: a slot a block ──▶ home: gmem_plug ──▶ ACK
+ *   unplug   home: gmem_plug, rings there break ──▶ helper thread: slots gone ──▶ holes ──▶ ACK
+ *
+ * Holes are operations of the home reactor's ring (discard.h); of an unplug they follow the slots
+ * in steps, so that the kernel frees memory while the helper thread waits for vCPUs.
  *
  * Each block has a slot of its own: KVM cannot shrink a slot, and replacing one would pull the
  * memory around the block from under the vCPUs. */
@@ -14,6 +17,7 @@
 #include "core/controllers.h"
 #include "core/device.h"
 #include "virtio/device.h"
+#include "virtio/discard.h"
 
 #define MEM_F_UNPLUGGED_INACCESSIBLE (1ULL << 1)
 
@@ -30,14 +34,18 @@ enum mem_state { MEM_STATE_PLUGGED, MEM_STATE_UNPLUGGED, MEM_STATE_MIXED };
 
 struct mem;
 
-/* What the helper thread does for one request. */
+/* What is done for one request. */
 struct mem_job {
-	struct reactor_job job;
+	struct reactor_job step; /* the slots of [slots_at, step_end): the helper thread's part */
+	struct discard discard;  /* the holes: the kernel's part */
 	bool plug;
-	uint64_t first, end;  /* blocks */
-	const uint64_t *mask; /* UNPLUG_ALL: only these, a bit a block; NULL: all */
-	int err;
-	bool discarded; /* the memory of all of these blocks is the host's again */
+	uint64_t first, end;         /* blocks */
+	const uint64_t *mask;        /* UNPLUG_ALL: only these, a bit a block; NULL: all */
+	uint64_t slots_at, step_end; /* err: slots before step_end are still changed */
+	uint64_t hole_at;            /* in the memfd: up to here holes have begun */
+	uint64_t failures;           /* of the discard, before this job */
+	bool step_out; /* until it is back, step_end, step_err and diag are the helper thread's */
+	int err, step_err;
 	struct diag diag;
 };
 
@@ -74,9 +82,12 @@ void mem_figures(const struct mem *m, struct mem_figures *to);
 bool mem_region_check(const struct gmem_region *r, unsigned int bits, struct diag *d);
 
 /* --- private to mem*.c --- */
-/* Takes or gives slots and memory; job.err: it could not, and nothing has changed. Helper thread.
- */
-void mem_job_work(struct reactor_job *job);
+/* mem_job_start: takes or gives the slots and the memory of blocks [first, end), of those in `mask`
+ * if it is given; mem_job_ended follows, never from within. job.err: it could not, and the slots
+ * are what they were; of blocks that were to go some may be zero. */
+void mem_job_init(struct mem *m);
+void mem_job_start(struct mem *m, bool plug, uint64_t first, uint64_t end, const uint64_t *mask);
+void mem_job_ended(struct mem *m);
 
 extern const struct device_class mem_device_class;
 

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What virtio-mem asks of the kernel for a request: memory slots and holes, which may wait for the
- * guest's vCPUs. Helper thread: of the device only what is constant is looked at. */
+/* What virtio-mem asks of the kernel for a request: memory slots, which may wait for the guest's
+ * vCPUs and are therefore a helper thread's, and holes. */
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/falloc.h>
 
 #include "core/check.h"
-#include "virtio/discard.h"
 #include "virtio/mem.h"
+
+/* A helper thread's step: long enough to be worth one, short against the holes that follow it. */
+#define STEP_BYTES (16ULL << 20)
+
+/* --- helper thread: of the device only what is constant is looked at, and the job --- */
 
 static bool block_is_meant(const struct mem_job *j, uint64_t block)
 {
@@ -24,65 +26,147 @@ static int slot_set(struct mem *m, uint64_t block, bool plug, struct diag *d)
 		r->host + block * r->block_bytes, d);
 }
 
-/* Makes the slots what they were, up to `end`; if the kernel has no memory for that either, the
- * guest finds no memory there. */
-static void slots_restore(struct mem *m, uint64_t end)
+/* Makes the slots what they were; if the kernel has no memory for that either, the guest finds no
+ * memory there. */
+static void slots_restore(struct mem *m)
 {
 	struct mem_job *j = &m->job;
 
-	for (uint64_t block = j->first; block < end; block++)
+	for (uint64_t block = j->first; block < j->step_end; block++)
 		if (block_is_meant(j, block))
 			slot_set(m, block, !j->plug, NULL);
+	j->step_end = j->first;
 }
 
-static int slots_set(struct mem *m)
+static void slots_set(struct mem *m)
 {
 	struct mem_job *j = &m->job;
 
-	for (uint64_t block = j->first; block < j->end; block++) {
-		int err = block_is_meant(j, block) ? slot_set(m, block, j->plug, &j->diag) : 0;
-
-		if (err) {
-			slots_restore(m, block);
-			return err;
+	for (uint64_t block = j->slots_at; block < j->step_end; block++) {
+		j->step_err = block_is_meant(j, block) ? slot_set(m, block, j->plug, &j->diag) : 0;
+		if (j->step_err) {
+			j->step_end = block;
+			return;
 		}
 	}
-	return 0;
 }
 
-/* Whatever is resident goes, also in blocks that are not meant: those are unplugged. In parts, as a
- * device's transfer may still be in flight there. */
-static int memory_discard(struct mem *m)
+static void step_work(struct reactor_job *step)
 {
-	const struct gmem_region *r = m->region;
-	struct mem_job *j = &m->job;
-	uint64_t at = r->file_offset + j->first * r->block_bytes;
-	uint64_t end = r->file_offset + j->end * r->block_bytes, part_end;
+	struct mem *m = container_of(step, struct mem, job.step);
 
-	for (; at < end; at = part_end) {
-		part_end = discard_part_end(at, end);
-		if (fallocate(m->mem->memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)at,
-			    (off_t)(part_end - at)))
-			return diag_errno(&j->diag, -errno, "cannot give hot-plugged memory back");
-	}
-	j->discarded = true;
-	return 0;
+	if (m->job.err)
+		slots_restore(m);
+	else
+		slots_set(m);
 }
 
-void mem_job_work(struct reactor_job *job)
+/* --- home reactor --- */
+
+static uint64_t file_offset(const struct mem *m, uint64_t block)
 {
-	struct mem *m = container_of(job, struct mem, job.job);
+	return m->region->file_offset + block * m->region->block_bytes;
+}
+
+/* Whatever is resident goes, also in blocks that are not meant: those are unplugged. */
+static void holes_go_on(struct mem *m, uint64_t end_block)
+{
+	struct mem_job *j = &m->job;
+	uint64_t end = file_offset(m, end_block);
+
+	while (j->hole_at < end) {
+		uint64_t part_end = discard_part_end(j->hole_at, end);
+
+		if (!discard_has_room(&j->discard, part_end - j->hole_at))
+			return;
+		discard_run(&j->discard, j->hole_at, part_end - j->hole_at);
+		j->hole_at = part_end;
+	}
+}
+
+static bool holes_are_done(const struct mem *m)
+{
+	return m->job.hole_at == file_offset(m, m->job.end) && !m->job.discard.in_flight;
+}
+
+static void step_start(struct mem *m, uint64_t end)
+{
+	m->job.step_end = end;
+	m->job.step_out = true;
+	reactor_offload(m->dev.env->reactor, &m->job.step);
+}
+
+/* The slots that a job goes on with: all of a plug, the next ones of an unplug. */
+static uint64_t next_end(const struct mem *m)
+{
+	const struct mem_job *j = &m->job;
+	uint64_t blocks = STEP_BYTES / m->region->block_bytes;
+
+	blocks = blocks ? blocks : 1;
+	return j->plug || j->end - j->slots_at < blocks ? j->end : j->slots_at + blocks;
+}
+
+/* A block is plugged when all of it is new: a device's transfer that was in flight when it was
+ * unplugged may have left something there. It is unplugged when no vCPU can reach it any more. */
+static void job_go_on(struct mem *m)
+{
 	struct mem_job *j = &m->job;
 
-	/* Before a block is plugged as well: a device's transfer that was in flight when the block
-	 * was unplugged may have left something there. */
-	if (j->plug) {
-		j->err = memory_discard(m);
-		if (!j->err)
-			j->err = slots_set(m);
-	} else {
-		j->err = slots_set(m);
-		if (!j->err)
-			memory_discard(m); /* resident or not, the guest cannot reach it */
+	if (!j->err) {
+		holes_go_on(m, j->plug ? j->end : j->slots_at);
+		if (!j->step_out && j->slots_at < j->end && (!j->plug || holes_are_done(m)))
+			step_start(m, next_end(m));
 	}
+	if (j->step_out || j->discard.in_flight)
+		return;
+	if (j->err && j->step_end > j->first) {
+		step_start(m, j->step_end); /* back */
+		return;
+	}
+	mem_job_ended(m);
+}
+
+static void step_done(struct reactor_job *step)
+{
+	struct mem *m = container_of(step, struct mem, job.step);
+	struct mem_job *j = &m->job;
+
+	j->step_out = false;
+	if (!j->err)
+		j->err = j->step_err;
+	if (!j->err)
+		j->slots_at = j->step_end;
+	job_go_on(m);
+}
+
+/* Resident or not, the guest cannot reach what is unplugged; but what it plugs has to be new. */
+static void hole_ended(struct discard *d)
+{
+	struct mem *m = container_of(d, struct mem, job.discard);
+	struct mem_job *j = &m->job;
+
+	if (j->plug && d->failures > j->failures)
+		j->err = diag_errno(&j->diag, d->error, "cannot give hot-plugged memory back");
+	job_go_on(m);
+}
+
+void mem_job_init(struct mem *m)
+{
+	m->job.step = (struct reactor_job){.work = step_work, .done = step_done};
+	discard_init(&m->job.discard, m->mem, &m->dev.env->reactor, hole_ended);
+}
+
+void mem_job_start(struct mem *m, bool plug, uint64_t first, uint64_t end, const uint64_t *mask)
+{
+	struct mem_job *j = &m->job;
+
+	m->busy = true;
+	j->plug = plug;
+	j->first = j->slots_at = j->step_end = first;
+	j->end = end;
+	j->mask = mask;
+	j->hole_at = file_offset(m, first);
+	j->failures = j->discard.failures;
+	j->err = 0;
+	job_go_on(m);
 }

@@ -340,6 +340,7 @@ class Metrics(daemon.Case):
         shell.command("hotplug unplug 0 1")
         shell.command("balloon inflate 1000")
         shell.command("balloon report 512")
+        self.until(lambda: values("balloon_discarded_bytes") == [4096000 + 512 * 4096])
         self.assertEqual(values("balloon_actual_bytes", "balloon_target_bytes", "mem_plugged_bytes",
                                 "mem_requested_bytes", "mem_region_bytes", "mem_requests",
                                 "balloon_reported_bytes", "balloon_discarded_bytes"),

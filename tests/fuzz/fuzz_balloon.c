@@ -66,8 +66,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len_bytes)
 		.reactor = r,
 		.at = data,
 		.end = data + len_bytes,
-		.features =
-			BALLOON_F_STATS_VQ | BALLOON_F_DEFLATE_ON_OOM | BALLOON_F_PAGE_REPORTING,
+		.features = BALLOON_F_MUST_TELL_HOST | BALLOON_F_STATS_VQ |
+			    BALLOON_F_DEFLATE_ON_OOM | BALLOON_F_PAGE_REPORTING,
 		.base = DEVICE_RIG_BUFFERS,
 		.special = special};
 	uint64_t out = 0;

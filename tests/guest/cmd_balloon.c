@@ -2,7 +2,8 @@
 /*
  * balloon: gives pages to the host and takes them back, answers its questions for statistics,
  * reports free pages. What comes back has to be zero. The driver lives on between commands, until
- * "balloon stop".
+ * "balloon stop". as-is: what pages hold is left there, instead of filling them first. untold: the
+ * driver does without MUST_TELL_HOST.
  */
 #include "boot.h"
 #include "clock.h"
@@ -13,6 +14,7 @@
 #include "virtio_pci.h"
 #include "x86.h"
 
+#define F_MUST_TELL_HOST (1UL << 0)
 #define F_STATS_VQ       (1UL << 1)
 #define F_DEFLATE_ON_OOM (1UL << 2)
 #define F_PAGE_REPORTING (1UL << 5)
@@ -30,6 +32,11 @@ enum { INFLATE, DEFLATE, STATS, REPORTING_OLD, REPORTING, QUEUES };
 
 enum order { UP, DOWN, MIXED };
 
+struct how {
+	enum order order;
+	bool as_is; /* what the pages hold is left there */
+};
+
 /* Pages that the host has, all that one chain named. */
 struct chunk {
 	uint8_t *base;
@@ -45,7 +52,6 @@ static struct balloon {
 	uint32_t *pfns;
 	uint8_t *stats;
 	uint64_t stats_answered;
-	uint64_t inflate_ticks; /* of this command, until the host had the pages */
 } balloon;
 
 /* --- statistics --- */
@@ -80,18 +86,19 @@ static void stats_serve(void)
 
 /* --- life --- */
 
-static bool balloon_start(const struct virtio_options *options)
+static bool balloon_start(const struct virtio_options *options, bool tell)
 {
+	uint64_t features = F_STATS_VQ | F_DEFLATE_ON_OOM | F_PAGE_REPORTING;
 	if (balloon.started)
 		return true;
+	if (tell)
+		features |= F_MUST_TELL_HOST;
 	balloon.pfns = page_alloc(1);
 	balloon.stats = page_alloc(1);
 	if (!balloon.pfns || !balloon.stats)
 		return fail("no memory");
 	if (!virtio_find(VIRTIO_BALLOON, 0, &balloon.dev) ||
-		!virtio_start(&balloon.dev, QUEUES,
-			balloon.dev.offered & (F_STATS_VQ | F_DEFLATE_ON_OOM | F_PAGE_REPORTING),
-			options))
+		!virtio_start(&balloon.dev, QUEUES, balloon.dev.offered & features, options))
 		return false;
 	balloon.started = true;
 	if (balloon.dev.features & F_STATS_VQ)
@@ -177,18 +184,17 @@ static bool pfns_tell(unsigned index, const uint8_t *base, uint64_t pages, enum 
 	return chain_run(index, &segment, 1, 0);
 }
 
-static bool inflate_some(uint64_t pages, enum order order)
+static bool inflate_some(uint64_t pages, const struct how *how)
 {
 	if (balloon.chunk_count == CHUNKS_MAX)
 		return fail("%u chains are all that there is room for", CHUNKS_MAX);
-	uint8_t *base = page_alloc(pages);
+	uint8_t *base = page_take(pages);
 	if (!base)
 		return fail("no run of %lu free pages", pages);
-	pages_fill(base, pages);
-	uint64_t start = rdtsc();
-	if (!pfns_tell(INFLATE, base, pages, order))
+	if (!how->as_is)
+		pages_fill(base, pages);
+	if (!pfns_tell(INFLATE, base, pages, how->order))
 		return false;
-	balloon.inflate_ticks += rdtsc() - start;
 	balloon.chunks[balloon.chunk_count++] = (struct chunk){base, pages};
 	balloon.held += pages;
 	return true;
@@ -211,12 +217,12 @@ static bool deflate_some(uint64_t pages)
 	return true;
 }
 
-static bool balloon_reach(uint64_t target, enum order order)
+static bool balloon_reach(uint64_t target, const struct how *how)
 {
 	while (balloon.held != target) {
 		uint64_t more = target - balloon.held;
 		bool ok = target > balloon.held
-				  ? inflate_some(more < CHUNK_PAGES ? more : CHUNK_PAGES, order)
+				  ? inflate_some(more < CHUNK_PAGES ? more : CHUNK_PAGES, how)
 				  : deflate_some(balloon.held - target);
 		if (!ok)
 			return false;
@@ -256,13 +262,14 @@ static bool balloon_report(uint64_t pages)
 /* Until the host, having asked for something, asks for nothing. */
 static bool balloon_serve(void)
 {
+	static const struct how how;
 	uint64_t start = rdtsc(), limit = SERVE_US * clock_tsc_khz() / 1000;
 	bool asked = false;
 	print("balloon serves\n");
 	while (rdtsc() - start < limit) {
 		uint32_t target = mmio_read32(balloon.dev.config.address + CONFIG_NUM_PAGES);
 		asked |= target > 0;
-		if (!balloon_reach(target, UP))
+		if (!balloon_reach(target, &how))
 			return false;
 		stats_serve();
 		if (asked && !target)
@@ -279,7 +286,7 @@ bool balloon_take(void *start, uint64_t pages)
 	static const struct virtio_options options;
 	if (balloon.started)
 		return fail("the balloon is in use");
-	bool ok = balloon_start(&options) && pfns_tell(INFLATE, start, pages, UP);
+	bool ok = balloon_start(&options, true) && pfns_tell(INFLATE, start, pages, UP);
 	return balloon_stop() && ok;
 }
 
@@ -288,7 +295,7 @@ bool balloon_take_own(void)
 	static const struct virtio_options options;
 	if (balloon.started)
 		return fail("the balloon is in use");
-	if (!balloon_start(&options))
+	if (!balloon_start(&options, true))
 		return false;
 	struct virtio_queue *queue = &balloon.dev.queues[INFLATE];
 	struct vring_segment segment = {(uint64_t)balloon.pfns, 2 * sizeof(uint32_t)};
@@ -303,12 +310,12 @@ bool balloon_take_own(void)
 	return balloon_stop();
 }
 
-static bool balloon_do(const char *what, uint64_t pages, enum order order)
+static bool balloon_do(const char *what, uint64_t pages, const struct how *how)
 {
 	if (!strcmp(what, "inflate"))
-		return balloon_reach(balloon.held + pages, order);
+		return balloon_reach(balloon.held + pages, how);
 	if (!strcmp(what, "deflate"))
-		return balloon_reach(pages < balloon.held ? balloon.held - pages : 0, order);
+		return balloon_reach(pages < balloon.held ? balloon.held - pages : 0, how);
 	if (!strcmp(what, "report"))
 		return balloon_report(pages);
 	if (!strcmp(what, "serve"))
@@ -319,26 +326,33 @@ static bool balloon_do(const char *what, uint64_t pages, enum order order)
 bool cmd_balloon(const struct args *args)
 {
 	struct virtio_options options = {.event_idx = true};
-	enum order order = UP;
+	struct how how = {.order = UP};
+	bool untold = false;
 	uint64_t pages = 0;
 	unsigned first = number_parse(args->words[2], &pages) ? 3 : 2;
 	for (unsigned i = first; i < args->count; i++) {
 		if (!strcmp(args->words[i], "up"))
-			order = UP;
+			how.order = UP;
 		else if (!strcmp(args->words[i], "down"))
-			order = DOWN;
+			how.order = DOWN;
 		else if (!strcmp(args->words[i], "mixed"))
-			order = MIXED;
+			how.order = MIXED;
+		else if (!strcmp(args->words[i], "as-is"))
+			how.as_is = true;
+		else if (!strcmp(args->words[i], "untold"))
+			untold = true;
 		else if (!virtio_option_parse(args->words[i], &options))
 			return fail("%s is no option", args->words[i]);
 	}
 	if (!strcmp(args->words[1], "stop"))
 		return balloon_stop();
-	balloon.inflate_ticks = 0;
-	if (!balloon_start(&options) || !balloon_do(args->words[1], pages, order))
+	if (!balloon_start(&options, !untold))
+		return false;
+	uint64_t begin = rdtsc();
+	if (!balloon_do(args->words[1], pages, &how))
 		return false;
 	print("balloon held=%lu asked=%u answered=%lu us=%lu\n", balloon.held,
 		mmio_read32(balloon.dev.config.address + CONFIG_NUM_PAGES), balloon.stats_answered,
-		clock_ns(balloon.inflate_ticks) / 1000);
+		clock_ns(rdtsc() - begin) / 1000);
 	return true;
 }

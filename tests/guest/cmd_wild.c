@@ -13,7 +13,7 @@
 #define ROUNDS           200
 #define ROUNDS_A_LIFE    20 /* then a reset, perhaps with chains in flight */
 #define VICTIM_PAGES     64
-#define BALLOON_FEATURES 0x26 /* statistics, DEFLATE_ON_OOM, reporting */
+#define BALLOON_FEATURES 0x27 /* MUST_TELL_HOST, statistics, DEFLATE_ON_OOM, reporting */
 #define MEM_FEATURES     0x02
 #define WAIT_US          200000
 

@@ -22,7 +22,7 @@ void page_add(uint64_t start, uint64_t len_bytes)
 		page_free((void *)first, (end - first) / PAGE_SIZE);
 }
 
-void *page_alloc(uint64_t pages)
+void *page_take(uint64_t pages)
 {
 	struct page_run **link = &runs;
 	while (*link && (*link)->pages < pages)
@@ -39,7 +39,13 @@ void *page_alloc(uint64_t pages)
 	} else {
 		*link = run->next;
 	}
-	return memset(run, 0, pages * PAGE_SIZE);
+	return run;
+}
+
+void *page_alloc(uint64_t pages)
+{
+	void *start = page_take(pages);
+	return start ? memset(start, 0, pages * PAGE_SIZE) : NULL;
 }
 
 void page_free(void *start, uint64_t pages)

@@ -14,10 +14,12 @@ struct page_run {
 /* Takes over the whole pages within [start, start + len_bytes), which must be mapped RAM. */
 void page_add(uint64_t start, uint64_t len_bytes);
 
-/* `pages` contiguous zeroed pages at the lowest address that has room, or NULL. */
+/* `pages` contiguous pages at the lowest address that has room, or NULL: zeroed, or with what
+ * happens to be in them. */
 void *page_alloc(uint64_t pages);
+void *page_take(uint64_t pages);
 
-/* Gives back pages of page_alloc, all of them or a part. */
+/* Gives back pages of the above, all of them or a part. */
 void page_free(void *start, uint64_t pages);
 
 /* The free runs, to look at; valid until the next call of any of the functions above. */

@@ -191,9 +191,13 @@ Test(balloon, more_runs_than_can_be_in_flight)
 
 static void expect_small_parts(const struct discard *d)
 {
+	uint64_t sum_bytes = 0;
+
 	for (unsigned int i = 0; i < DISCARD_OPS; i++)
 		if (d->ops[i].io.in_flight)
-			cr_assert_leq(d->ops[i].len_bytes, DISCARD_PART_BYTES);
+			sum_bytes += d->ops[i].len_bytes;
+	cr_assert_eq(d->in_flight_bytes, sum_bytes);
+	cr_assert_leq(sum_bytes, DISCARD_PART_BYTES, "never more than that at once");
 }
 
 /* A run of four parts behind single pages, where there is room for the first of its parts only, and
@@ -275,6 +279,118 @@ Test(balloon, deflate_only_counts)
 	cr_assert(fake_take(&rig.queues[BALLOON_DEFLATE], &used));
 	cr_assert_eq(balloon.deflated, 3);
 	cr_assert(first_byte(0) == 0x5a && first_byte(1) == 0x5a);
+}
+
+/* --- a guest that asks before it takes pages back --- */
+
+static bool offer_pfns(unsigned int queue, uint64_t gpa, uint32_t first, unsigned int count)
+{
+	for (unsigned int i = 0; i < count; i++) {
+		uint32_t pfn = first + i;
+
+		put_pfns(gpa + 4 * i, &pfn, 1);
+	}
+	return device_rig_offer(&rig, queue, gpa, 4 * count, false);
+}
+
+Test(balloon, must_tell_host_answers_while_the_last_part_is_on_its_way)
+{
+	struct fake_used used;
+
+	cr_assert(device_rig_start(&rig, FEATURES | BALLOON_F_MUST_TELL_HOST, 16));
+	fake_io_hold(reactor, rig.mem.memfd, true);
+	cr_assert(offer_pfns(BALLOON_INFLATE, B(0), PFN, 4));
+	fake_io_run(reactor);
+	cr_assert(fake_take(&rig.queues[BALLOON_INFLATE], &used), "answered");
+	cr_assert_eq(fake_io_in_flight(reactor, rig.mem.memfd), 1, "not gone yet");
+	cr_assert(offer_pfns(BALLOON_DEFLATE, B(1), PFN, 4));
+	fake_io_run(reactor);
+	cr_assert_not(fake_take(&rig.queues[BALLOON_DEFLATE], &used), "not before it is gone");
+	cr_assert_eq(balloon.deflated, 0);
+	fake_io_hold(reactor, rig.mem.memfd, false);
+	fake_io_run(reactor);
+	cr_assert(fake_take(&rig.queues[BALLOON_DEFLATE], &used));
+	cr_assert_eq(balloon.deflated, 4);
+	cr_assert(first_byte(0) == 0 && first_byte(3) == 0 && first_byte(4) == 0x5a);
+}
+
+/* No more than one part is on its way, however many chains there are. */
+Test(balloon, must_tell_host_is_never_far_ahead)
+{
+	const unsigned int pages = DISCARD_PART_BYTES / BALLOON_PAGE;
+	const uint32_t first = 2 * pages;
+	struct fake_used used;
+
+	cr_assert(device_rig_start(&rig, FEATURES | BALLOON_F_MUST_TELL_HOST, 16));
+	fake_io_hold(reactor, rig.mem.memfd, true);
+	for (unsigned int i = 0; i < 3; i++)
+		cr_assert(offer_pfns(BALLOON_INFLATE, B(i), first + i * pages, pages));
+	fake_io_run(reactor);
+	cr_assert(fake_take(&rig.queues[BALLOON_INFLATE], &used));
+	cr_assert_not(fake_take(&rig.queues[BALLOON_INFLATE], &used), "there is no room for it");
+	expect_small_parts(&balloon.lanes[BALLOON_INFLATE].discard);
+	fake_io_hold(reactor, rig.mem.memfd, false);
+	while (fake_io_turn(reactor))
+		expect_small_parts(&balloon.lanes[BALLOON_INFLATE].discard);
+	cr_assert(fake_take(&rig.queues[BALLOON_INFLATE], &used));
+	cr_assert(fake_take(&rig.queues[BALLOON_INFLATE], &used));
+	cr_assert_eq(balloon.lanes[BALLOON_INFLATE].discard.bytes, 3 * DISCARD_PART_BYTES);
+}
+
+Test(balloon, must_tell_host_is_no_leave_for_reports)
+{
+	const struct fake_buf buf = {PAGES_GPA, 2 * BALLOON_PAGE, true};
+	struct fake_driver *d = &rig.queues[BALLOON_REPORTING];
+	struct fake_used used;
+
+	cr_assert(device_rig_start(&rig, FEATURES | BALLOON_F_MUST_TELL_HOST, 16));
+	fake_io_hold(reactor, rig.mem.memfd, true);
+	cr_assert_geq(fake_offer(d, &buf, 1, false), 0);
+	device_rig_show(&rig, BALLOON_REPORTING);
+	fake_io_run(reactor);
+	cr_assert_not(fake_take(d, &used), "the guest may use it at once");
+	fake_io_hold(reactor, rig.mem.memfd, false);
+	fake_io_run(reactor);
+	cr_assert(fake_take(d, &used));
+}
+
+/* The inflate queue goes away; whoever waits for its memory is answered all the same. */
+Test(balloon, deflate_waits_across_a_reset_of_the_other_queue)
+{
+	struct fake_used used;
+
+	cr_assert(device_rig_start(&rig, FEATURES | BALLOON_F_MUST_TELL_HOST, 16));
+	fake_io_hold(reactor, rig.mem.memfd, true);
+	cr_assert(offer_pfns(BALLOON_INFLATE, B(0), PFN, 4));
+	cr_assert(offer_pfns(BALLOON_DEFLATE, B(1), PFN, 4));
+	fake_io_run(reactor);
+	virtio_queue_reset(&balloon.dev.queues[BALLOON_INFLATE]);
+	cr_assert_not(fake_take(&rig.queues[BALLOON_DEFLATE], &used));
+	fake_io_hold(reactor, rig.mem.memfd, false);
+	fake_io_run(reactor);
+	cr_assert_not(balloon.dev.queues[BALLOON_INFLATE].resetting);
+	cr_assert(fake_take(&rig.queues[BALLOON_DEFLATE], &used));
+}
+
+Test(balloon, reset_while_deflate_waits)
+{
+	struct fake_used used;
+
+	cr_assert(device_rig_start(&rig, FEATURES | BALLOON_F_MUST_TELL_HOST, 16));
+	fake_io_hold(reactor, rig.mem.memfd, true);
+	cr_assert(offer_pfns(BALLOON_INFLATE, B(0), PFN, 4));
+	cr_assert(offer_pfns(BALLOON_DEFLATE, B(1), PFN, 4));
+	fake_io_run(reactor);
+	virtio_device_reset(&balloon.dev);
+	cr_assert(balloon.dev.resetting);
+	fake_io_hold(reactor, rig.mem.memfd, false);
+	fake_io_run(reactor);
+	cr_assert_not(balloon.dev.resetting);
+	cr_assert(device_rig_start(&rig, FEATURES | BALLOON_F_MUST_TELL_HOST, 16));
+	cr_assert(offer_pfns(BALLOON_DEFLATE, B(1), PFN, 4));
+	fake_io_run(reactor);
+	cr_assert(fake_take(&rig.queues[BALLOON_DEFLATE], &used));
+	cr_assert_eq(balloon.deflated, 4, "those of the first chain went with the reset");
 }
 
 /* --- config space --- */

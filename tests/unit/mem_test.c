@@ -43,9 +43,12 @@ static int slot_set(
 static unsigned int holes;
 static off_t hole_most;
 
-/* In the C library's place. */
+/* In the C library's place. No vCPU may reach a block while it is given back. */
 int fallocate(int fd, int mode, off_t offset, off_t len)
 {
+	uint64_t block = ((uint64_t)offset - mem.region->file_offset) / BLOCK;
+
+	cr_assert(block < BLOCKS && !slots[block], "block %u", (unsigned int)block);
 	holes++;
 	hole_most = len > hole_most ? len : hole_most;
 	return (int)syscall(SYS_fallocate, fd, mode, offset, len);
@@ -388,6 +391,53 @@ Test(mem, no_slot_for_a_block)
 	slot_fails_at = slot_sets + 2;
 	cr_assert_eq(ask(MEM_REQ_UNPLUG_ALL, 0, 0), MEM_RESP_BUSY);
 	cr_assert_eq(state(0, 4), MEM_STATE_PLUGGED);
+}
+
+/* The memory of the first blocks goes while the slots of the last ones are still there. */
+Test(mem, unplug_goes_on_in_steps)
+{
+	unsigned int together = 0;
+
+	start(BLOCKS);
+	cr_assert_eq(plug(0, BLOCKS), MEM_RESP_ACK);
+	memset(device_rig_mem(&rig, base, BLOCKS * BLOCK), 0x33, BLOCKS * BLOCK);
+	request_write(B(0), MEM_REQ_UNPLUG, base, BLOCKS);
+	request_offer(MEM_REQUEST_BYTES, 16);
+	while (fake_io_turn(reactor))
+		together += slots[BLOCKS - 1] && mem.job.discard.in_flight;
+	cr_assert_gt(together, 0);
+	cr_assert_eq(answer(), MEM_RESP_ACK);
+	cr_assert_lt(gmem_resident_bytes(&rig.mem), BLOCK);
+}
+
+/* Steps that were done are undone; what their blocks held may be gone. */
+Test(mem, no_slot_for_a_block_of_a_later_step)
+{
+	start(BLOCKS);
+	cr_assert_eq(plug(0, BLOCKS), MEM_RESP_ACK);
+	memset(device_rig_mem(&rig, base, BLOCKS * BLOCK), 0x33, BLOCKS * BLOCK);
+	slot_fails_at = slot_sets + BLOCKS - 1;
+	cr_assert_eq(unplug(0, BLOCKS), MEM_RESP_BUSY);
+	cr_assert_eq(config(40), BLOCKS * BLOCK);
+	cr_assert_eq(state(0, BLOCKS), MEM_STATE_PLUGGED);
+	cr_assert_eq(*device_rig_mem(&rig, base + BLOCKS * BLOCK - 1, 1), 0x33);
+	cr_assert_eq(mem.discards, 1, "that of the plug only");
+	cr_assert_eq(unplug(0, BLOCKS), MEM_RESP_ACK, "another time");
+}
+
+Test(mem, memory_that_cannot_be_given_back)
+{
+	start(BLOCKS);
+	fake_io_fail_next(reactor, rig.mem.memfd, -ENOSPC);
+	cr_assert_eq(plug(0, 4), MEM_RESP_BUSY, "it might not be new");
+	cr_assert_eq(config(40), 0);
+	cr_assert(strstr(mem.job.diag.text, "cannot give hot-plugged memory back"));
+	cr_assert_eq(plug(0, 4), MEM_RESP_ACK);
+	fake_io_fail_next(reactor, rig.mem.memfd, -ENOSPC);
+	cr_assert_eq(unplug(0, 4), MEM_RESP_ACK, "the guest cannot reach it");
+	cr_assert_eq(mem.failures, 1);
+	cr_assert_eq(mem.discards, 1);
+	cr_assert_eq(mem.job.discard.failures, 2);
 }
 
 Test(mem, reset_waits_for_the_request_and_blocks_stay)

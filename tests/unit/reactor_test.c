@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <pthread.h>
 #include <sched.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
 
@@ -400,4 +401,83 @@ Test(reactor, stops_polling_where_others_need_the_cpu)
 	pthread_join(n.thread, NULL);
 	cr_assert_geq(stats.poll_pauses, 2);
 	cr_assert_gt(n.source.arms, 0);
+}
+
+/* A helper thread that works, perhaps on the reactor's CPU, until the reactor has woken so often.
+ */
+#define BYSTANDER_WAKES 10
+#define BYSTANDER_NS    50000
+
+struct bystander {
+	struct source source;
+	struct reactor_job job;
+	sem_t enough;
+	unsigned int wakes, polls_before, polls_after;
+};
+
+static void bystander_work(struct reactor_job *job)
+{
+	struct bystander *b = container_of(job, struct bystander, job);
+
+	while (sem_wait(&b->enough) != 0)
+		continue;
+}
+
+static void bystander_done(struct reactor_job *job)
+{
+	struct bystander *b = container_of(job, struct bystander, job);
+
+	reactor_poller_remove(b->source.r, &b->source.poller);
+	reactor_stop(b->source.r);
+}
+
+static void bystander_wake(struct reactor_timer *t)
+{
+	struct bystander *b = container_of(t, struct bystander, source.timer);
+
+	if (++b->wakes < BYSTANDER_WAKES) {
+		reactor_timer_start(b->source.r, t, BYSTANDER_NS);
+		return;
+	}
+	b->polls_after = b->source.polls;
+	cr_assert_eq(sem_post(&b->enough), 0);
+}
+
+static bool bystander_handle(struct reactor_task *t)
+{
+	struct bystander *b = container_of(t, struct bystander, source.task);
+
+	if (++b->source.handled < b->source.wanted)
+		return false;
+	b->source.hot = false;
+	b->polls_before = b->source.polls;
+	reactor_offload(b->source.r, &b->job);
+	reactor_timer_start(b->source.r, &b->source.timer, BYSTANDER_NS);
+	return false;
+}
+
+static void start_bystander(struct reactor *r, void *ctx)
+{
+	struct bystander *b = ctx;
+
+	b->source.r = r;
+	b->source.poller = (struct reactor_poller){
+		.poll = source_poll, .arm = source_arm, .disarm = source_disarm};
+	b->job = (struct reactor_job){.work = bystander_work, .done = bystander_done};
+	reactor_task_init(&b->source.task, bystander_handle);
+	reactor_timer_init(&b->source.timer, bystander_wake);
+	reactor_poller_add(r, &b->source.poller);
+}
+
+/* It looks once, before its first sleep, and sleeps from then on. */
+Test(reactor, sleeps_while_others_work_for_it)
+{
+	struct reactor_params p = {.core = -1, .poll_us = 100000};
+	struct bystander b = {.source = {.hot = true, .wanted = 1000}};
+
+	cr_assert_eq(sem_init(&b.enough, 0, 0), 0);
+	run_reactor(&p, start_bystander, &b, NULL);
+	cr_assert_eq(b.wakes, BYSTANDER_WAKES);
+	cr_assert_leq(b.polls_after - b.polls_before, 1);
+	sem_destroy(&b.enough);
 }
