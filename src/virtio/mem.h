@@ -36,7 +36,7 @@ struct mem;
 
 /* What is done for one request. */
 struct mem_job {
-	struct reactor_job step; /* the slots of [slots_at, step_end): the helper thread's part */
+	struct reactor_job step; /* slots, from slots_at to step_end: the helper thread's part */
 	struct discard discard;  /* the holes: the kernel's part */
 	bool plug;
 	uint64_t first, end;         /* blocks */

@@ -2,6 +2,8 @@
 /* What virtio-mem asks of the kernel for a request: memory slots, which may wait for the guest's
  * vCPUs and are therefore a helper thread's, and holes. */
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
 
 #include "core/check.h"
 #include "virtio/mem.h"
@@ -14,6 +16,11 @@
 static bool block_is_meant(const struct mem_job *j, uint64_t block)
 {
 	return !j->mask || j->mask[block / 64] >> block % 64 & 1;
+}
+
+static uint64_t file_offset(const struct mem *m, uint64_t block)
+{
+	return m->region->file_offset + block * m->region->block_bytes;
 }
 
 static int slot_set(struct mem *m, uint64_t block, bool plug, struct diag *d)
@@ -38,16 +45,37 @@ static void slots_restore(struct mem *m)
 	j->step_end = j->first;
 }
 
+/* What a device's transfer may have left in a block that is unplugged already. In parts, as another
+ * may still be in flight there; if it stays, it is gone before the block is plugged. */
+static void block_clean(const struct mem *m, uint64_t block)
+{
+	uint64_t at = file_offset(m, block), end = file_offset(m, block + 1), part_end;
+
+	for (; at < end; at = part_end) {
+		part_end = discard_part_end(at, end);
+		fallocate(m->mem->memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)at,
+			(off_t)(part_end - at));
+	}
+}
+
+/* A plug's slots, all of them; an unplug's, as many as make a step. */
 static void slots_set(struct mem *m)
 {
 	struct mem_job *j = &m->job;
+	uint64_t done_bytes = 0;
 
-	for (uint64_t block = j->slots_at; block < j->step_end; block++) {
-		j->step_err = block_is_meant(j, block) ? slot_set(m, block, j->plug, &j->diag) : 0;
-		if (j->step_err) {
-			j->step_end = block;
+	j->step_err = 0;
+	for (j->step_end = j->slots_at; j->step_end < j->end; j->step_end++) {
+		if (!j->plug && done_bytes >= STEP_BYTES)
 			return;
+		if (!block_is_meant(j, j->step_end)) {
+			block_clean(m, j->step_end);
+			continue;
 		}
+		j->step_err = slot_set(m, j->step_end, j->plug, &j->diag);
+		if (j->step_err)
+			return;
+		done_bytes += m->region->block_bytes;
 	}
 }
 
@@ -63,24 +91,34 @@ static void step_work(struct reactor_job *step)
 
 /* --- home reactor --- */
 
-static uint64_t file_offset(const struct mem *m, uint64_t block)
+/* The end of the hole that begins at hole_at: of its part, or of the blocks there that are meant.
+ */
+static uint64_t hole_end(const struct mem *m, uint64_t block, uint64_t end)
 {
-	return m->region->file_offset + block * m->region->block_bytes;
+	uint64_t part_end = discard_part_end(m->job.hole_at, end);
+
+	while (file_offset(m, block) < part_end && block_is_meant(&m->job, block))
+		block++;
+	return file_offset(m, block) < part_end ? file_offset(m, block) : part_end;
 }
 
-/* Whatever is resident goes, also in blocks that are not meant: those are unplugged. */
 static void holes_go_on(struct mem *m, uint64_t end_block)
 {
 	struct mem_job *j = &m->job;
-	uint64_t end = file_offset(m, end_block);
+	uint64_t start = file_offset(m, 0), end = file_offset(m, end_block);
 
 	while (j->hole_at < end) {
-		uint64_t part_end = discard_part_end(j->hole_at, end);
+		uint64_t block = (j->hole_at - start) / m->region->block_bytes;
+		uint64_t stop = hole_end(m, block, end);
 
-		if (!discard_has_room(&j->discard, part_end - j->hole_at))
+		if (stop <= j->hole_at) {
+			j->hole_at = file_offset(m, block + 1);
+			continue;
+		}
+		if (!discard_has_room(&j->discard, stop - j->hole_at))
 			return;
-		discard_run(&j->discard, j->hole_at, part_end - j->hole_at);
-		j->hole_at = part_end;
+		discard_run(&j->discard, j->hole_at, stop - j->hole_at);
+		j->hole_at = stop;
 	}
 }
 
@@ -89,21 +127,10 @@ static bool holes_are_done(const struct mem *m)
 	return m->job.hole_at == file_offset(m, m->job.end) && !m->job.discard.in_flight;
 }
 
-static void step_start(struct mem *m, uint64_t end)
+static void step_start(struct mem *m)
 {
-	m->job.step_end = end;
 	m->job.step_out = true;
 	reactor_offload(m->dev.env->reactor, &m->job.step);
-}
-
-/* The slots that a job goes on with: all of a plug, the next ones of an unplug. */
-static uint64_t next_end(const struct mem *m)
-{
-	const struct mem_job *j = &m->job;
-	uint64_t blocks = STEP_BYTES / m->region->block_bytes;
-
-	blocks = blocks ? blocks : 1;
-	return j->plug || j->end - j->slots_at < blocks ? j->end : j->slots_at + blocks;
 }
 
 /* A block is plugged when all of it is new: a device's transfer that was in flight when it was
@@ -115,12 +142,12 @@ static void job_go_on(struct mem *m)
 	if (!j->err) {
 		holes_go_on(m, j->plug ? j->end : j->slots_at);
 		if (!j->step_out && j->slots_at < j->end && (!j->plug || holes_are_done(m)))
-			step_start(m, next_end(m));
+			step_start(m);
 	}
 	if (j->step_out || j->discard.in_flight)
 		return;
 	if (j->err && j->step_end > j->first) {
-		step_start(m, j->step_end); /* back */
+		step_start(m); /* back */
 		return;
 	}
 	mem_job_ended(m);

@@ -410,6 +410,28 @@ Test(mem, unplug_goes_on_in_steps)
 	cr_assert_lt(gmem_resident_bytes(&rig.mem), BLOCK);
 }
 
+/* Blocks here and there, and something in one that is unplugged. */
+Test(mem, unplug_all_of_scattered_blocks)
+{
+	start(BLOCKS);
+	for (unsigned int i = 0; i < BLOCKS; i += 3)
+		cr_assert_eq(plug(i, 1 + i % 2), MEM_RESP_ACK);
+	for (unsigned int i = 0; i < BLOCKS; i++)
+		if (slots[i])
+			memset(device_rig_mem(&rig, base + i * BLOCK, BLOCK), 0x33, BLOCK);
+	mem.region->host[BLOCK * 5 + 1] = 1;
+	cr_assert_not(slots[5]);
+	slot_fails_at = slot_sets + 20;
+	cr_assert_eq(ask(MEM_REQ_UNPLUG_ALL, 0, 0), MEM_RESP_BUSY);
+	cr_assert_eq(state(0, 1), MEM_STATE_PLUGGED);
+	cr_assert_eq(state(5, 1), MEM_STATE_UNPLUGGED);
+	cr_assert_eq(ask(MEM_REQ_UNPLUG_ALL, 0, 0), MEM_RESP_ACK);
+	cr_assert_eq(config(40), 0);
+	cr_assert_eq(mem.region->host[BLOCK * 5 + 1], 0, "also what a transfer had left");
+	cr_assert_lt(gmem_resident_bytes(&rig.mem), BLOCK);
+	cr_assert_eq(ask(MEM_REQ_UNPLUG_ALL, 0, 0), MEM_RESP_ACK);
+}
+
 /* Steps that were done are undone; what their blocks held may be gone. */
 Test(mem, no_slot_for_a_block_of_a_later_step)
 {
