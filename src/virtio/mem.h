@@ -84,7 +84,8 @@ bool mem_region_check(const struct gmem_region *r, unsigned int bits, struct dia
 /* --- private to mem*.c --- */
 /* mem_job_start: takes or gives the slots and the memory of blocks [first, end), of those in `mask`
  * if it is given; mem_job_ended follows, never from within. job.err: it could not, and the slots
- * are what they were; of blocks that were to go some may be zero. */
+ * are what they were; of blocks that were to go some may be zero. Should a slot not come back, for
+ * want of memory in the kernel, the guest finds nothing there. */
 void mem_job_init(struct mem *m);
 void mem_job_start(struct mem *m, bool plug, uint64_t first, uint64_t end, const uint64_t *mask);
 void mem_job_ended(struct mem *m);
