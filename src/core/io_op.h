@@ -11,6 +11,7 @@
 #ifndef CORE_IO_OP_H
 #define CORE_IO_OP_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
@@ -27,6 +28,12 @@ struct io_op {
 };
 
 #define IO_MORE (1u << 1) /* IORING_CQE_F_MORE */
+
+/* io_error_passes: `res` is an error that is no news about the file: the same can be tried again. */
+static inline bool io_error_passes(int res)
+{
+	return res == -EINTR || res == -EAGAIN || res == -ECANCELED;
+}
 
 /* A file as ops name it: in the ring's registered table if there was room, else a plain descriptor.
  */

@@ -33,12 +33,6 @@ static struct virtio_queue *queue_of(struct console *c, unsigned int index)
 	return &c->dev.queues[index];
 }
 
-/* An error that is no news about the stream: the same can be tried again. */
-static bool is_passing(int res)
-{
-	return res == -EINTR || res == -EAGAIN || res == -ECANCELED;
-}
-
 /* --- output that is kept --- */
 
 static uint32_t kept_bytes(const struct console *c)
@@ -201,7 +195,7 @@ static void tx_done(struct io_op *op, int res, uint32_t cqe_flags)
 	PROBE(console_written, probe_string(c->dev.env->guest), c, res);
 	if (res > 0)
 		tx_moved(c, (uint32_t)res);
-	else if (!old && !is_passing(res))
+	else if (!old && !io_error_passes(res))
 		tx_broken(c, res);
 	resets_go_on(c, CONSOLE_TX);
 	if (res == -EAGAIN && !c->giving_up) {
@@ -245,7 +239,7 @@ static void rx_done(struct io_op *op, int res, uint32_t cqe_flags)
 		c->bytes_in += (uint64_t)res;
 		batch_advance(&c->rx.batch, (uint64_t)res, true);
 		virtio_queue_flush(q);
-	} else if (!old && !is_passing(res)) {
+	} else if (!old && !io_error_passes(res)) {
 		c->in_ended = true;
 	}
 	resets_go_on(c, CONSOLE_RX);

@@ -101,11 +101,6 @@ static struct vsock_batch *batch_for(struct vsock_conn *c, const struct vq_chain
 
 /* --- what is kept --- */
 
-static bool is_passing(int res)
-{
-	return res == -EAGAIN || res == -EINTR || res == -ECANCELED;
-}
-
 static void kept_send(struct vsock_conn *c)
 {
 	uint32_t len;
@@ -142,7 +137,7 @@ static void kept_sent(struct io_op *op, int res, uint32_t cqe_flags)
 		credit_forwarded(&c->credit, (uint32_t)res);
 	} else if (res == -EAGAIN) {
 		vsock_tx_make_blocking(c);
-	} else if (!is_passing(res)) {
+	} else if (!io_error_passes(res)) {
 		vsock_tx_broken(c);
 	}
 	kept_send(c);
@@ -229,7 +224,7 @@ static void batch_sent(struct io_op *op, int res, uint32_t cqe_flags)
 
 	(void)cqe_flags;
 	c->sending = NULL;
-	if (res < 0 && !is_passing(res) && !c->out_broken)
+	if (res < 0 && !io_error_passes(res) && !c->out_broken)
 		vsock_tx_broken(c);
 	if (c->out_broken)
 		sent = b->bytes;
