@@ -29,7 +29,8 @@ struct io_op {
 
 #define IO_MORE (1u << 1) /* IORING_CQE_F_MORE */
 
-/* io_error_passes: `res` is an error that is no news about the file: the same can be tried again. */
+/* io_error_passes: `res` is an error that is no news about the file: the same can be tried again.
+ */
 static inline bool io_error_passes(int res)
 {
 	return res == -EINTR || res == -EAGAIN || res == -ECANCELED;
