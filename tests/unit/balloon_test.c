@@ -576,6 +576,34 @@ Test(balloon, reporting_over_a_hole_breaks_only_the_guests_own_device)
 	cr_assert_eq(balloon.lanes[BALLOON_REPORTING].discard.runs, 0);
 }
 
+/* All rings of all queues, that of the reports too, while chains are in them. */
+Test(balloon, reporting_over_the_rings_does_not_hurt)
+{
+	const uint32_t pfns[] = {PFN};
+
+	for (unsigned int i = 0; i < 3; i++) {
+		cr_assert(device_rig_start(&rig, FEATURES, 16));
+		put_pfns(B(0), pfns, 1);
+		cr_assert(device_rig_offer(&rig, BALLOON_REPORTING, DEVICE_RIG_RINGS,
+			256 * BALLOON_QUEUES * BALLOON_PAGE, true));
+		if (i == 1) /* behind it, in the same ring; and in another */
+			cr_assert(device_rig_offer(
+				&rig, BALLOON_REPORTING, PAGES_GPA, BALLOON_PAGE, true));
+		if (i == 2)
+			cr_assert(device_rig_offer(&rig, BALLOON_INFLATE, B(0), 4, false));
+		fake_io_run(reactor);
+		for (unsigned int q = 0; q < BALLOON_QUEUES; q++)
+			virtio_queue_wake(&balloon.dev.queues[q]);
+		fake_io_run(reactor);
+		cr_assert_gt(balloon.lanes[BALLOON_REPORTING].discard.bytes, 0);
+		virtio_device_reset(&balloon.dev);
+		fake_io_run(reactor);
+		cr_assert_not(balloon.dev.resetting);
+	}
+	cr_assert(device_rig_start(&rig, FEATURES, 16), "it can be used again");
+	cr_assert_eq(inflate(pfns, 1), 1);
+}
+
 Test(balloon, reporting_that_was_not_negotiated_is_ignored)
 {
 	struct fake_used used;
