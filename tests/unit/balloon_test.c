@@ -354,16 +354,22 @@ Test(balloon, must_tell_host_is_no_leave_for_reports)
 	cr_assert(fake_take(d, &used));
 }
 
-/* The inflate queue goes away; whoever waits for its memory is answered all the same. */
-Test(balloon, deflate_waits_across_a_reset_of_the_other_queue)
+/* Pages are on their way, and wanted back. */
+static void start_with_deflate_waiting(void)
 {
-	struct fake_used used;
-
 	cr_assert(device_rig_start(&rig, FEATURES | BALLOON_F_MUST_TELL_HOST, 16));
 	fake_io_hold(reactor, rig.mem.memfd, true);
 	cr_assert(offer_pfns(BALLOON_INFLATE, B(0), PFN, 4));
 	cr_assert(offer_pfns(BALLOON_DEFLATE, B(1), PFN, 4));
 	fake_io_run(reactor);
+}
+
+/* The inflate queue goes away; whoever waits for its memory is answered all the same. */
+Test(balloon, deflate_waits_across_a_reset_of_the_other_queue)
+{
+	struct fake_used used;
+
+	start_with_deflate_waiting();
 	virtio_queue_reset(&balloon.dev.queues[BALLOON_INFLATE]);
 	cr_assert_not(fake_take(&rig.queues[BALLOON_DEFLATE], &used));
 	fake_io_hold(reactor, rig.mem.memfd, false);
@@ -376,11 +382,7 @@ Test(balloon, reset_while_deflate_waits)
 {
 	struct fake_used used;
 
-	cr_assert(device_rig_start(&rig, FEATURES | BALLOON_F_MUST_TELL_HOST, 16));
-	fake_io_hold(reactor, rig.mem.memfd, true);
-	cr_assert(offer_pfns(BALLOON_INFLATE, B(0), PFN, 4));
-	cr_assert(offer_pfns(BALLOON_DEFLATE, B(1), PFN, 4));
-	fake_io_run(reactor);
+	start_with_deflate_waiting();
 	virtio_device_reset(&balloon.dev);
 	cr_assert(balloon.dev.resetting);
 	fake_io_hold(reactor, rig.mem.memfd, false);

@@ -298,13 +298,18 @@ static void source_over(struct reactor_timer *t)
 	reactor_stop(s->r);
 }
 
+static void source_init(struct source *s, struct reactor *r)
+{
+	s->r = r;
+	s->poller = (struct reactor_poller){
+		.poll = source_poll, .arm = source_arm, .disarm = source_disarm};
+}
+
 static void start_source(struct reactor *r, void *ctx)
 {
 	struct source *s = ctx;
 
-	s->r = r;
-	s->poller = (struct reactor_poller){
-		.poll = source_poll, .arm = source_arm, .disarm = source_disarm};
+	source_init(s, r);
 	reactor_task_init(&s->task, source_handle);
 	reactor_timer_init(&s->timer, source_over);
 	reactor_poller_add(r, &s->poller);
@@ -383,9 +388,7 @@ static void start_neighbour(struct reactor *r, void *ctx)
 {
 	struct neighbour *n = ctx;
 
-	n->source.r = r;
-	n->source.poller = (struct reactor_poller){
-		.poll = source_poll, .arm = source_arm, .disarm = source_disarm};
+	source_init(&n->source, r);
 	reactor_poller_add(r, &n->source.poller);
 	n->msg.run = neighbour_work;
 	cr_assert_eq(pthread_create(&n->thread, NULL, neighbour_main, n), 0);
@@ -460,9 +463,7 @@ static void start_bystander(struct reactor *r, void *ctx)
 {
 	struct bystander *b = ctx;
 
-	b->source.r = r;
-	b->source.poller = (struct reactor_poller){
-		.poll = source_poll, .arm = source_arm, .disarm = source_disarm};
+	source_init(&b->source, r);
 	b->job = (struct reactor_job){.work = bystander_work, .done = bystander_done};
 	reactor_task_init(&b->source.task, bystander_handle);
 	reactor_timer_init(&b->source.timer, bystander_wake);
